@@ -1,0 +1,1 @@
+//! What this machine is: DMI, memory, links, disks and what is on them.
