@@ -1,0 +1,1 @@
+//! A cache outside the checkout.
