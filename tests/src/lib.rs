@@ -1,1 +1,44 @@
-//! Harness.
+//! The test harness: what a scenario under `scenarios/` needs to boot the image and work with it.
+//!
+//! A scenario is a closure given to [`scenario`]; it builds [`Machine`]s, talks to them over a serial
+//! [`Console`], and leaves everything a reader needs afterwards in its own folder:
+//!
+//! ```text
+//! target/scenarios/bios.usb_cd_reaches_a_shell/
+//!   cd/qemu.sh       the exact QEMU command
+//!   cd/ttyS0.log     what came over the serial line
+//!   cd/screen.png    the screen, when the shell was there
+//!   cd/n0.pcap       packets, where there is a network
+//! ```
+//!
+//! Whatever is started (QEMU, nbdkit, dnsmasq, nginx, a network namespace) ends with the test, also
+//! when the test is killed: see [`child`].
+
+pub mod child;
+pub mod console;
+pub mod folder;
+pub mod kvm;
+pub mod machine;
+pub mod media;
+pub mod network;
+pub mod out;
+pub mod qmp;
+pub mod readlog;
+pub mod running;
+pub mod screen;
+mod wire;
+
+pub use console::{Console, Output};
+pub use folder::{Folder, scenario};
+pub use machine::{Controller, Firmware, Machine, Medium, Nic};
+pub use media::{Media, Pace};
+pub use network::Network;
+pub use running::Running;
+
+use std::time::Duration;
+
+/// How long a boot from fast media may take before a scenario gives up: TCG on a shared machine.
+pub const BOOT: Duration = Duration::from_secs(240);
+
+/// How long one command in the guest may take.
+pub const COMMAND: Duration = Duration::from_secs(60);
