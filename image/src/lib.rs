@@ -1,5 +1,25 @@
 //! Inputs to artefacts: kernel, initramfs, UKI, ISO, netboot folder, manifest.
+//!
+//! [`build::build`] is the whole way. Nothing here knows of a command line: what happens is
+//! reported through [`progress::Progress`].
 
+pub mod boot;
+pub mod build;
 pub mod cache;
+pub mod elf;
+pub mod esp;
+pub mod host;
+pub mod initramfs;
+pub mod iso;
+pub mod iso9660;
 pub mod kernel;
+pub mod manifest;
+pub mod netboot;
+pub mod out;
+pub mod program;
 pub mod progress;
+pub mod sha256;
+pub mod sizes;
+pub mod uki;
+pub mod userland;
+pub mod xz;

@@ -1,2 +1,195 @@
-//! xtask
-fn main() {}
+//! The command line of kedge's build. The enum below is its documentation.
+
+mod check;
+mod progress;
+mod run;
+mod sizes;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kedge_image::build::{Outcome, Request};
+use kedge_image::host::{self, Need};
+use kedge_image::out::staging_folder;
+
+use crate::progress::Terminal;
+
+/// Builds the kedge recovery image, and proves that it boots.
+///
+/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything: out/kedge.iso, out/kedge.efi, out/netboot/, manifest and checksums
+    ///
+    /// The first build compiles a kernel (about 15 minutes on two cores) and keeps it in
+    /// ~/.cache/kedge; later ones take seconds. out/ is replaced in one rename: a build that is
+    /// interrupted or fails leaves the old one whole. Missing Debian packages are installed when
+    /// you are root; otherwise the line to run is printed and nothing is started.
+    #[command(after_help = "Examples:\n  cargo xtask build")]
+    Build,
+
+    /// Boot what was built under QEMU, on every path, and run all other tests
+    #[command(after_help = "Examples:
+  cargo xtask test                     everything
+  cargo xtask test slow_virtual_media  tests whose name contains these words
+  cargo xtask test --slow              also those that take very long
+  cargo xtask test --partition 2/4     the second of four shares, for CI")]
+    Test(test::Arguments),
+
+    /// Boot what was built in QEMU, interactive on this terminal (ctrl-A X ends it)
+    #[command(after_help = "Examples:
+  cargo xtask run                      kernel and initramfs directly: the quickest
+  cargo xtask run --iso                from a virtual USB CD under BIOS
+  cargo xtask run --iso --uefi         the same under UEFI
+  cargo xtask run --netboot            iPXE loads out/netboot/boot.ipxe
+  cargo xtask run --disk victim.img    with a disk; what is done to it is lost at the end
+  cargo xtask run --iso --vga          the screen instead of a serial line")]
+    Run(run::Arguments),
+
+    /// Show what costs what: bytes as loaded, and seconds at 250 kB/s
+    #[command(after_help = "Examples:
+  cargo xtask sizes
+  cargo xtask sizes --save before.json       … change something …
+  cargo xtask sizes --compare before.json")]
+    Sizes(sizes::Arguments),
+
+    /// Show which Debian packages the build and the tests need, which are missing, and why
+    ///
+    /// Ends with 1 when one is missing.
+    #[command(after_help = "Examples:\n  cargo xtask doctor-host")]
+    DoctorHost,
+
+    /// Check format and lints, as CI does
+    #[command(after_help = "Examples:\n  cargo xtask check")]
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let request = request()?;
+    let progress = Terminal::default();
+    match cli.command {
+        Task::Build => {
+            remove_debris_on_signal(&request.out)?;
+            build(&request, &progress)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Test(arguments) => test::run(&request, &arguments, &progress),
+        Task::Run(arguments) => run::run(&request, &arguments, &progress),
+        Task::Sizes(arguments) => sizes::run(&request, &arguments, &progress),
+        Task::DoctorHost => doctor_host(),
+        Task::Check => check::run(&request.root),
+    }
+}
+
+fn request() -> anyhow::Result<Request> {
+    // The xtask crate is a member of the workspace, one folder below its root.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(PathBuf::from)
+        .context("the workspace's root has no path")?;
+    anyhow::ensure!(
+        root.join("kernel-config").is_dir(),
+        "the checkout that this xtask was compiled in, {}, is gone; run `cargo xtask` in a checkout",
+        root.display()
+    );
+    Ok(Request {
+        out: root.join("out"),
+        root,
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// Builds and says what came out.
+fn build(request: &Request, progress: &Terminal) -> anyhow::Result<()> {
+    let outcome = kedge_image::build::build(request, progress)?;
+    match outcome {
+        Outcome::Unchanged => eprintln!("nothing has changed: out/ is up to date"),
+        Outcome::Built => {
+            for name in [
+                "kedge.iso",
+                "kedge.efi",
+                "netboot/vmlinuz",
+                "netboot/initramfs.cpio.xz",
+            ] {
+                let path = request.out.join(name);
+                let size = std::fs::metadata(&path)
+                    .with_context(|| format!("cannot look at {}", path.display()))?
+                    .len();
+                eprintln!("{size:>10}  out/{name}");
+            }
+            eprintln!("boot it: cargo xtask run; test it: cargo xtask test");
+        }
+    }
+    Ok(())
+}
+
+/// ctrl-C and SIGTERM remove the half-made folder before the process ends; the programs that it
+/// started end with it.
+fn remove_debris_on_signal(out: &Path) -> anyhow::Result<()> {
+    let debris = staging_folder(out);
+    ctrlc::set_handler(move || {
+        // What cannot be removed here is removed by the next build.
+        let _ = std::fs::remove_dir_all(&debris);
+        eprintln!("\ninterrupted: out/ is as it was before");
+        std::process::exit(130);
+    })
+    .context("cannot watch for ctrl-C")
+}
+
+fn doctor_host() -> anyhow::Result<ExitCode> {
+    let mut missing = Vec::new();
+    for (need, command) in [
+        (Need::Build, "cargo xtask build"),
+        (Need::Test, "cargo xtask test"),
+    ] {
+        println!("for `{command}`:");
+        for status in host::status(&[need])? {
+            let version = status.version.as_deref().unwrap_or("MISSING");
+            println!(
+                "  {:<22} {:<32} {}",
+                status.package.name, version, status.package.why
+            );
+            if status.version.is_none() {
+                missing.push(status.package.name);
+            }
+        }
+    }
+    if missing.is_empty() {
+        println!("everything is there");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("missing; the build installs them when you are root, or:\n");
+    println!(
+        "    sudo apt-get install --no-install-recommends -y {}",
+        missing.join(" ")
+    );
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,26 @@
+//! What the boot paths have in common: names, kernel command line, fixed time, os-release.
+
+/// The kernel's command line on every medium.
+///
+/// A shell and the kernel's words on the first two serial ports (serial-over-LAN is either,
+/// by vendor) and on the screen, which comes last and so is `/dev/console`. Level 6 shows
+/// notices, warnings and errors: a kernel's full chatter takes 3 s on a real 115200 baud line.
+pub const COMMAND_LINE: &str = "console=ttyS1,115200 console=ttyS0,115200 console=tty0 loglevel=6";
+
+/// The time of every file in every artefact, in seconds since 1970: 2026-01-01T00:00:00Z.
+///
+/// Fixed, so that the same input gives the same bytes.
+pub const EPOCH: u32 = 1_767_225_600;
+
+/// The kernel's name in the netboot folder and on the ISO.
+pub const KERNEL: &str = "vmlinuz";
+/// The initramfs' name in the netboot folder.
+pub const INITRAMFS: &str = "initramfs.cpio.xz";
+
+/// os-release(5) of the image, for the UKI's `.osrel` section and /etc/os-release.
+pub fn os_release(version: &str) -> String {
+    format!(
+        "ID=kedge\nNAME=kedge\nPRETTY_NAME=\"kedge {version}\"\nVERSION_ID={version}\n\
+         VARIANT=\"recovery image\"\n"
+    )
+}

@@ -1,0 +1,242 @@
+//! What the build and the tests need on the build host, and why: Debian packages.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use crate::program;
+use crate::progress::Progress;
+
+/// systemd's EFI stub, to which the UKI's sections are appended.
+pub const EFI_STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// Debian's static busybox.
+pub const BUSYBOX: &str = "/bin/busybox";
+
+/// Which command needs a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// `cargo xtask build`.
+    Build,
+    /// `cargo xtask test` and `cargo xtask run`.
+    Test,
+}
+
+/// A Debian package that is needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Package {
+    /// Its name in Debian 12.
+    pub name: &'static str,
+    /// Which command needs it.
+    pub need: Need,
+    /// What for.
+    pub why: &'static str,
+}
+
+const fn build(name: &'static str, why: &'static str) -> Package {
+    Package {
+        name,
+        need: Need::Build,
+        why,
+    }
+}
+
+const fn test(name: &'static str, why: &'static str) -> Package {
+    Package {
+        name,
+        need: Need::Test,
+        why,
+    }
+}
+
+/// Everything that is needed beside git and a Rust toolchain.
+pub const PACKAGES: &[Package] = &[
+    build("linux-source-6.12", "the kernel's source"),
+    build("gcc", "compiles the kernel"),
+    build(
+        "libc6-dev",
+        "links kedge and the kernel's build tools; its static libc goes into kedge",
+    ),
+    build("make", "runs the kernel's build"),
+    build("bc", "the kernel's build computes constants with it"),
+    build("bison", "the kernel's build: Kconfig's parser"),
+    build("flex", "the kernel's build: Kconfig's lexer"),
+    build("libelf-dev", "the kernel's build: objtool reads ELF"),
+    build(
+        "xz-utils",
+        "unpacks the kernel's source and compresses the kernel",
+    ),
+    build(
+        "cpio",
+        "the kernel's build, and the tests list the initramfs with it",
+    ),
+    build(
+        "binutils",
+        "as and ld for the kernel, strip for kedge, objdump and objcopy for tests",
+    ),
+    build(
+        "busybox-static",
+        "the shell and the small tools of the image",
+    ),
+    build("systemd-boot-efi", "the EFI stub of the UKI"),
+    build("isolinux", "the BIOS loader on the ISO"),
+    build("syslinux-common", "isolinux' second stage"),
+    build("xorriso", "writes the ISO"),
+    build("dosfstools", "makes the EFI partition"),
+    build("mtools", "fills the EFI partition"),
+];
+
+/// Where the machine stands.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The package.
+    pub package: Package,
+    /// Its version where it is installed.
+    pub version: Option<String>,
+}
+
+/// Why the host is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user may not install, so nothing was started.
+    #[error(
+        "these Debian packages are missing: {names}\n\
+         Nothing was started. Run this, then the same command again:\n\n    \
+         sudo apt-get update && sudo apt-get install --no-install-recommends -y {names}\n"
+    )]
+    Missing {
+        /// Names, apart by blanks.
+        names: String,
+    },
+    /// apt-get failed.
+    #[error(
+        "could not install {names} with apt-get (is there a network, and do its sources work?)\n{source}"
+    )]
+    Install {
+        /// Names, apart by blanks.
+        names: String,
+        /// What apt-get said.
+        source: program::Error,
+    },
+    /// There is no dpkg.
+    #[error("cannot ask dpkg what is installed (kedge is built on Debian 12): {0}")]
+    Dpkg(program::Error),
+}
+
+/// Looks up every package that `needs` name.
+///
+/// # Errors
+/// When there is no dpkg.
+pub fn status(needs: &[Need]) -> Result<Vec<Status>, Error> {
+    let wanted: Vec<Package> = PACKAGES
+        .iter()
+        .filter(|package| needs.contains(&package.need))
+        .copied()
+        .collect();
+    let versions = versions(
+        &wanted
+            .iter()
+            .map(|package| package.name)
+            .collect::<Vec<_>>(),
+    )?;
+    let version = |package: &Package| versions.get(package.name).cloned();
+    Ok(wanted
+        .into_iter()
+        .map(|package| Status {
+            version: version(&package),
+            package,
+        })
+        .collect())
+}
+
+/// The versions of those of `names` that are installed.
+///
+/// # Errors
+/// When there is no dpkg.
+pub fn versions(names: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+    let output = Command::new("dpkg-query")
+        .args([
+            "--show",
+            "--showformat",
+            "${db:Status-Status} ${Package} ${Version}\\n",
+        ])
+        .args(names)
+        .output()
+        .map_err(|source| {
+            Error::Dpkg(program::Error::Start {
+                program: "dpkg-query".into(),
+                source,
+            })
+        })?;
+    // It ends with 1 when one is unknown, and prints the others all the same.
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            match (words.next(), words.next(), words.next()) {
+                (Some("installed"), Some(name), Some(version)) => {
+                    Some((name.to_string(), version.to_string()))
+                }
+                _ => None,
+            }
+        })
+        .collect())
+}
+
+/// Sees to it that all packages that `needs` name are installed: by apt-get when the user is
+/// root; otherwise it says what to type.
+///
+/// # Errors
+/// When something is missing and could not be, or must not be, installed.
+pub fn ensure(needs: &[Need], progress: &dyn Progress) -> Result<(), Error> {
+    let missing: Vec<&str> = status(needs)?
+        .iter()
+        .filter(|status| status.version.is_none())
+        .map(|status| status.package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Missing { names });
+    }
+    progress.step(&format!("installing Debian packages: {names}"));
+    // A fresh machine has no package lists, and old lists name files that are gone: a first
+    // failure is answered with new lists.
+    if install(&missing).is_ok() {
+        return Ok(());
+    }
+    program::run(Command::new("apt-get").args(["-q", "update"]))
+        .and_then(|_| install(&missing))
+        .map_err(|source| Error::Install { names, source })
+}
+
+fn install(names: &[&str]) -> Result<(), program::Error> {
+    program::run(
+        Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-y", "--no-install-recommends", "install"])
+            .args(names),
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installed_packages_have_a_version_and_unknown_ones_none() {
+        let versions = versions(&["dpkg", "kedge-no-such-package"]).unwrap();
+        assert!(versions.contains_key("dpkg"));
+        assert!(!versions.contains_key("kedge-no-such-package"));
+    }
+
+    #[test]
+    fn no_package_is_named_twice() {
+        let mut names: Vec<&str> = PACKAGES.iter().map(|package| package.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PACKAGES.len());
+    }
+}

@@ -1,0 +1,249 @@
+//! What costs what: bytes as they cross the link, by part.
+//!
+//! A part inside the initramfs costs what the compressed stream is longer with it than without
+//! it. Below that (fragments of the kernel, crates of kedge) sizes are known only before
+//! compression; they are scaled to what the whole costs, and marked as estimates.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use goblin::elf::Elf;
+use serde::{Deserialize, Serialize};
+
+use crate::boot::EPOCH;
+use crate::build::{Inputs, make_uki};
+use crate::initramfs::{self, Tree};
+use crate::{iso, uki, xz};
+
+/// Why sizes cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree is no initramfs.
+    #[error(transparent)]
+    Initramfs(#[from] initramfs::Error),
+    /// No UKI.
+    #[error(transparent)]
+    Uki(#[from] uki::Error),
+    /// A file cannot be read or compressed.
+    #[error("cannot measure {what}: {source}")]
+    Io {
+        /// Which.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel's cache entry does not say what it should.
+    #[error("cannot read the kernel's table of sizes: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The unstripped kedge cannot be read.
+    #[error("cannot read kedge's symbols: {0}")]
+    Elf(#[from] goblin::error::Error),
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// "kernel", or "kernel: network" for a part of it.
+    pub name: String,
+    /// Bytes as loaded.
+    pub bytes: u64,
+    /// Whether it is part of the row above that is none.
+    pub is_part: bool,
+    /// Whether it was scaled from sizes before compression.
+    pub is_estimate: bool,
+}
+
+/// The table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Largest cost first among the parts of a whole.
+    pub rows: Vec<Row>,
+    /// What a BIOS boot loads: kernel, initramfs and isolinux.
+    pub bios: u64,
+    /// What a UEFI boot loads: the UKI.
+    pub uefi: u64,
+}
+
+impl Sizes {
+    /// What the budget is for: the larger of the two boot paths.
+    pub fn core(&self) -> u64 {
+        self.bios.max(self.uefi)
+    }
+}
+
+/// The kernel build's table: bytes before compression, of code and data.
+#[derive(Deserialize)]
+struct KernelSizes {
+    fragments: BTreeMap<String, u64>,
+    rest: u64,
+}
+
+/// Measures the parts.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
+    let tree = &inputs.userland.tree;
+    let initramfs = pack(tree)?;
+    let whole = initramfs.len() as u64;
+    let busybox = whole.saturating_sub(pack(&tree.without("bin/busybox"))?.len() as u64);
+    let kedge = whole.saturating_sub(pack(&tree.without("bin/kedge"))?.len() as u64);
+    let uki = make_uki(inputs, &initramfs, version)?;
+
+    let kernel = inputs.bzimage.len() as u64;
+    let text = std::fs::read_to_string(&inputs.kernel.sizes).map_err(|source| Error::Io {
+        what: inputs.kernel.sizes.display().to_string(),
+        source,
+    })?;
+    let of_kernel: KernelSizes = serde_json::from_str(&text)?;
+    let mut kernel_parts = of_kernel.fragments;
+    kernel_parts.insert("what every kernel has".into(), of_kernel.rest);
+
+    let mut isolinux = 0;
+    for path in [iso::ISOLINUX, iso::LDLINUX] {
+        isolinux += std::fs::metadata(path)
+            .map_err(|source| Error::Io {
+                what: path.into(),
+                source,
+            })?
+            .len();
+    }
+    let symbols =
+        std::fs::read(&inputs.userland.kedge_with_symbols).map_err(|source| Error::Io {
+            what: inputs.userland.kedge_with_symbols.display().to_string(),
+            source,
+        })?;
+
+    let uefi = uki.bytes.len() as u64;
+    let mut rows = vec![Row::whole("kernel", kernel)];
+    rows.extend(scaled("kernel", &kernel_parts, kernel));
+    rows.push(Row::whole("busybox", busybox));
+    rows.push(Row::whole("kedge", kedge));
+    rows.extend(scaled("kedge", &bytes_by_crate(&symbols)?, kedge));
+    rows.push(Row::whole(
+        "files and links",
+        whole.saturating_sub(busybox + kedge),
+    ));
+    rows.push(Row::whole("loader, BIOS: isolinux", isolinux));
+    rows.push(Row::whole(
+        "loader, UEFI: stub and padding",
+        uefi - kernel - whole,
+    ));
+    Ok(Sizes {
+        rows,
+        bios: kernel + whole + isolinux,
+        uefi,
+    })
+}
+
+impl Row {
+    fn whole(name: &str, bytes: u64) -> Row {
+        Row {
+            name: name.into(),
+            bytes,
+            is_part: false,
+            is_estimate: false,
+        }
+    }
+}
+
+fn pack(tree: &Tree) -> Result<Vec<u8>, Error> {
+    xz::compress(&tree.to_cpio(EPOCH)?).map_err(|source| Error::Io {
+        what: "the initramfs".into(),
+        source,
+    })
+}
+
+/// `parts` scaled so that they add up to `total`, largest first.
+fn scaled(whole: &str, parts: &BTreeMap<String, u64>, total: u64) -> Vec<Row> {
+    let sum: u64 = parts.values().sum();
+    let share =
+        |bytes: u64| (u128::from(bytes) * u128::from(total) / u128::from(sum.max(1))) as u64;
+    let mut rows: Vec<Row> = parts
+        .iter()
+        .map(|(name, &bytes)| Row {
+            name: format!("{whole}: {name}"),
+            bytes: share(bytes),
+            is_part: true,
+            is_estimate: true,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    rows
+}
+
+/// Bytes of code and data in an unstripped program by crate; glibc's and other C symbols are
+/// "libc".
+///
+/// # Errors
+/// When `program` is no ELF file.
+fn bytes_by_crate(program: &[u8]) -> Result<BTreeMap<String, u64>, goblin::error::Error> {
+    let elf = Elf::parse(program)?;
+    let mut crates = BTreeMap::new();
+    for symbol in elf.syms.iter().filter(|symbol| symbol.st_size > 0) {
+        let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
+        let owner = match crate_of(name) {
+            Some(
+                "core" | "alloc" | "std" | "compiler_builtins" | "gimli" | "addr2line"
+                | "rustc_demangle" | "miniz_oxide" | "hashbrown" | "memchr" | "object",
+            ) => "Rust's standard library".to_string(),
+            Some(name) => name.replace("kedge_", ""),
+            None => "libc".to_string(),
+        };
+        *crates.entry(owner).or_insert(0) += symbol.st_size;
+    }
+    Ok(crates)
+}
+
+/// The crate in a symbol mangled the legacy way: `_ZN` and then length-prefixed path segments;
+/// the first of an implementation block is `_$LT$` and the type's path.
+fn crate_of(symbol: &str) -> Option<&str> {
+    let rest = symbol.strip_prefix("_ZN")?;
+    let digits = rest.find(|character: char| !character.is_ascii_digit())?;
+    let length: usize = rest[..digits].parse().ok()?;
+    let segment = rest.get(digits..digits + length)?;
+    let path = segment.trim_start_matches("_$LT$").trim_start_matches('$');
+    let path = path.strip_prefix("RF$").unwrap_or(path);
+    let end = path.find(['.', '$']).unwrap_or(path.len());
+    Some(&path[..end]).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_belong_to_their_crates() {
+        for (symbol, owner) in [
+            ("_ZN4core3fmt5write17h0123456789abcdefE", Some("core")),
+            (
+                "_ZN10kedge_init7console5spawn17h0123456789abcdefE",
+                Some("kedge_init"),
+            ),
+            (
+                "_ZN64_$LT$kedge_machine..probe..Error$u20$as$u20$core..fmt..Debug$GT$3fmt17hE",
+                Some("kedge_machine"),
+            ),
+            ("memcpy", None),
+            ("_ZN999core", None),
+            ("_ZN", None),
+        ] {
+            assert_eq!(crate_of(symbol), owner, "{symbol}");
+        }
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_and_the_largest_is_first() {
+        let parts = BTreeMap::from([("a".into(), 10), ("b".into(), 30), ("c".into(), 0)]);
+        let rows = scaled("kernel", &parts, 400);
+        let seen: Vec<(&str, u64)> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.bytes))
+            .collect();
+        assert_eq!(
+            seen,
+            [("kernel: b", 300), ("kernel: a", 100), ("kernel: c", 0)]
+        );
+        assert!(scaled("kernel", &BTreeMap::from([("a".into(), 0)]), 400)[0].bytes == 0);
+    }
+}

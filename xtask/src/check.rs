@@ -1,0 +1,32 @@
+//! `cargo xtask check`: format and lints, with warnings as errors.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+
+pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
+    for arguments in [
+        &["fmt", "--all", "--", "--check"][..],
+        &[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ] {
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(root)
+            .args(arguments)
+            .status()
+            .with_context(|| format!("cannot start cargo {}", arguments[0]))?;
+        if !status.success() {
+            eprintln!("error: cargo {} found something (above)", arguments[0]);
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

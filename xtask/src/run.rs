@@ -1,0 +1,214 @@
+//! `cargo xtask run`: what was built, in QEMU, on this terminal.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use kedge_image::boot::{COMMAND_LINE, INITRAMFS, KERNEL};
+use kedge_image::build::Request;
+use kedge_image::host::{self, Need};
+
+use crate::progress::Terminal;
+
+/// Debian's OVMF, opened read-only; variables are forgotten at the end.
+const OVMF: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Boot out/kedge.iso from a virtual USB CD, as an IPMI does
+    #[arg(long, conflicts_with = "netboot")]
+    iso: bool,
+    /// Boot by network: QEMU's DHCP and TFTP servers, and its iPXE (out/kedge.efi under UEFI)
+    #[arg(long)]
+    netboot: bool,
+    /// Use UEFI firmware instead of BIOS; without --netboot it boots the ISO
+    #[arg(long)]
+    uefi: bool,
+    /// Attach a disk image (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    disk: Vec<PathBuf>,
+    /// Write to the disk images for good; otherwise changes are lost at the end
+    #[arg(long, requires = "disk")]
+    write: bool,
+    /// Show the screen (a window where there is a desktop, else text in this terminal)
+    #[arg(long)]
+    vga: bool,
+    /// Memory in MiB
+    #[arg(long, default_value_t = 512, value_name = "MIB")]
+    memory: u32,
+    /// Further kernel arguments (not with --iso or --netboot)
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["iso", "netboot", "uefi"])]
+    append: Option<String>,
+    /// Further arguments for QEMU, after --
+    #[arg(last = true)]
+    qemu: Vec<OsString>,
+}
+
+pub(crate) fn run(
+    request: &Request,
+    arguments: &Arguments,
+    progress: &Terminal,
+) -> anyhow::Result<ExitCode> {
+    host::ensure(&[Need::Test], progress)?;
+    anyhow::ensure!(
+        request.out.join("SHA256SUMS").exists(),
+        "there is no {} to boot; run `cargo xtask build` first",
+        request.out.display()
+    );
+    for disk in &arguments.disk {
+        std::fs::metadata(disk)
+            .with_context(|| format!("cannot use the disk {}", disk.display()))?;
+    }
+    let has_desktop =
+        std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some();
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(machine(&request.out, arguments, has_desktop)?);
+    if !arguments.vga && std::io::stdin().is_terminal() {
+        eprintln!("ctrl-A X ends the machine; ctrl-C goes to the shell in it");
+    }
+    let status = command
+        .status()
+        .context("cannot start qemu-system-x86_64")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// QEMU's arguments.
+fn machine(out: &Path, arguments: &Arguments, has_desktop: bool) -> anyhow::Result<Vec<OsString>> {
+    let mut words: Vec<OsString> = Vec::new();
+    let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
+    add("-machine", "q35,accel=tcg".into());
+    add("-m", arguments.memory.to_string().into());
+    add("-device", "qemu-xhci".into());
+    if arguments.uefi {
+        let option = format!(
+            "if=pflash,format=raw,readonly=on,file={}",
+            option_value(Path::new(OVMF))?
+        );
+        add("-drive", option.into());
+    }
+    if arguments.vga {
+        add("-serial", "none".into());
+        match (has_desktop, arguments.uefi) {
+            (true, _) => add("-display", "gtk".into()),
+            (false, false) => add("-display", "curses".into()),
+            (false, true) => anyhow::bail!(
+                "UEFI's screen is graphics, and there is no desktop to show it on; leave out \
+                 --vga, or use `cargo xtask run --uefi -- -display vnc=127.0.0.1:0`"
+            ),
+        }
+    } else {
+        add("-display", "none".into());
+        add("-serial", "mon:stdio".into());
+    }
+    if arguments.netboot {
+        let file = if arguments.uefi {
+            "kedge.efi"
+        } else {
+            "boot.ipxe"
+        };
+        let folder = option_value(&out.join("netboot"))?;
+        add(
+            "-netdev",
+            format!("user,id=net,tftp={folder},bootfile={file}").into(),
+        );
+        add("-device", "virtio-net-pci,netdev=net,bootindex=0".into());
+    } else {
+        add("-netdev", "user,id=net".into());
+        // No ROM: nothing is to be booted from the network.
+        add("-device", "virtio-net-pci,netdev=net,romfile=".into());
+        if arguments.iso || arguments.uefi {
+            let iso = option_value(&out.join("kedge.iso"))?;
+            add(
+                "-drive",
+                format!("if=none,id=cd,format=raw,readonly=on,file={iso}").into(),
+            );
+            add("-device", "usb-bot,id=usb-cd".into());
+            add(
+                "-device",
+                "scsi-cd,drive=cd,bus=usb-cd.0,bootindex=0".into(),
+            );
+        } else {
+            let line = arguments
+                .append
+                .iter()
+                .fold(COMMAND_LINE.to_string(), |line, more| {
+                    format!("{line} {more}")
+                });
+            add("-kernel", out.join("netboot").join(KERNEL).into());
+            add("-initrd", out.join("netboot").join(INITRAMFS).into());
+            add("-append", line.into());
+        }
+    }
+    let snapshot = if arguments.write { "off" } else { "on" };
+    for (index, disk) in arguments.disk.iter().enumerate() {
+        let file = option_value(disk)?;
+        add(
+            "-drive",
+            format!("if=none,id=disk{index},snapshot={snapshot},file={file}").into(),
+        );
+        add(
+            "-device",
+            format!("virtio-blk-pci,drive=disk{index},serial=disk{index}").into(),
+        );
+    }
+    words.extend(arguments.qemu.iter().cloned());
+    Ok(words)
+}
+
+/// A path inside one of QEMU's comma-separated options, where a comma is written twice.
+fn option_value(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().with_context(|| {
+        format!(
+            "QEMU's options cannot hold the path {}, which is not UTF-8",
+            path.display()
+        )
+    })?;
+    Ok(text.replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn words(line: &[&str]) -> String {
+        let arguments = Only::parse_from([&["run"], line].concat()).arguments;
+        let words = machine(Path::new("/o,ut"), &arguments, false).unwrap();
+        words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn disks_keep_their_content_unless_told_otherwise() {
+        assert!(words(&["--disk", "victim.img"]).contains("snapshot=on,file=victim.img"));
+        assert!(words(&["--disk", "victim.img", "--write"]).contains("snapshot=off"));
+    }
+
+    #[test]
+    fn a_comma_in_a_path_does_not_end_an_option() {
+        assert!(words(&["--iso"]).contains("file=/o,,ut/kedge.iso"));
+    }
+
+    #[test]
+    fn uefi_boots_the_iso_and_netboot_the_script() {
+        assert!(words(&["--uefi"]).contains("scsi-cd"));
+        assert!(words(&["--netboot"]).contains("bootfile=boot.ipxe"));
+        assert!(words(&["--netboot", "--uefi"]).contains("bootfile=kedge.efi"));
+    }
+}
