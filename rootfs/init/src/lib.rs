@@ -1,1 +1,83 @@
-//! PID 1 of the image: mounts, consoles, reaping, clean shutdown.
+//! PID 1 of the image, and `kedge console`, the login that it starts on each terminal.
+//!
+//! [`main`] is where to begin reading: it makes crashes survivable ([`crash`]), and hands over to
+//! the one loop ([`supervisor`]), which keeps a shell ([`shells`], [`terminal`]) on every console
+//! ([`consoles`]) until a signal or the power button ends the system ([`shutdown`]).
+//!
+//! Two rules hold everywhere. What may block (a terminal, a disk, a driver) is done in a child
+//! process, never in PID 1. And what fails is reported and skipped: a rescue system without this
+//! or that is worth more than none.
+
+mod child;
+mod cmdline;
+mod consoles;
+mod crash;
+mod links;
+mod log;
+mod message;
+mod mountinfo;
+mod mounts;
+mod plain;
+mod power_button;
+mod settings;
+mod shells;
+mod shutdown;
+mod signals;
+mod supervisor;
+pub mod terminal;
+mod uevents;
+
+use std::process::ExitCode;
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+/// This program, also when its files were deleted.
+const SELF: &str = "/proc/self/exe";
+
+/// What `kedge help init` says.
+pub const HELP: &str = "\
+usage: init 0 | init 6
+
+Process 1 of this system. To end it: poweroff (or init 0, or the power button),
+reboot (or init 6, or ctrl-alt-del), halt. Processes are stopped, file systems
+written out and unmounted, each with a time limit; asking twice forces the end.
+
+Arguments on the kernel's command line:
+  console=NAME[,OPTIONS]   a shell on NAME, such as ttyS0,115200
+  kedge.hostname=NAME      the host's name (default: kedge)
+";
+
+/// Runs init. As any other process than PID 1 it is what habit expects of `init 0` and `init 6`.
+///
+/// Exit status: 0 when PID 1 was told, 1 when it could not be, 2 for wrong use.
+pub fn main(arguments: &[String]) -> ExitCode {
+    if getpid() == Pid::INIT {
+        run(arguments)
+    }
+    let signal = match arguments {
+        [level] if level == "0" => Signal::USR2,
+        [level] if level == "6" => Signal::TERM,
+        _ => {
+            eprintln!(
+                "kedge: init runs as process 1 only; to end the system: reboot, poweroff or halt"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match kill_process(Pid::INIT, signal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("kedge: cannot signal process 1: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> ! {
+    let start = crash::Start::from_arguments(arguments.iter().map(String::as_str), crash::uptime());
+    crash::survive(start);
+    if start.is_a_loop() {
+        plain::run("init crashed again and again");
+    }
+    supervisor::run(start)
+}

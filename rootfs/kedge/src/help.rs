@@ -1,0 +1,72 @@
+//! `kedge help [TOOL]`: what is here and what to type.
+
+use std::process::ExitCode;
+
+use crate::tools::{TOOLS, find};
+use crate::{no_such_tool, print};
+
+/// What `kedge help help` says.
+pub(crate) const HELP: &str = "\
+usage: kedge help [TOOL]
+
+Without TOOL: what is here, with examples.
+";
+
+const INTRODUCTION: &str = "\
+This is kedge, a rescue system. It runs from memory alone: the medium that it
+came from can be taken away, and nothing on this machine's disks was changed.
+
+Its own tools (kedge TOOL, or just TOOL; kedge help TOOL says more):
+";
+
+const REST: &str = "
+Everything else is busybox: busybox --list names its tools, TOOL --help says
+what each takes.
+
+  dmesg | tail, less /var/log/messages   what the kernel and kedge had to say
+  mount -o ro,norecovery /dev/sda2 /mnt  look at XFS or ext4, write nothing
+  chroot /mnt                            work in the system that is on it
+  ip addr add 192.0.2.7/24 dev eth0      links are up, but have no address yet
+  ip route add default via 192.0.2.1
+  udhcpc -i eth0                         ask for an address instead
+  resize                                 tell a serial line its window's size
+  reboot, poweroff, halt                 unmount all and end; twice: at once
+
+Shells are on every console: Alt-F1 to Alt-F4, the serial ports, hvc0.
+";
+
+/// Runs `kedge help`. Exit status: 0, or 127 when there is no such tool.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    match arguments.first() {
+        None => print(&overview()),
+        Some(name) => match find(name) {
+            Some(tool) => print(tool.help),
+            None => no_such_tool(name),
+        },
+    }
+}
+
+fn overview() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for tool in &TOOLS {
+        text.push_str(&format!("  {:<10} {}\n", tool.name, tool.summary));
+    }
+    text + REST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_a_serial_console_and_names_every_tool() {
+        let text = overview();
+        assert!(text.lines().count() <= 30);
+        for line in text.lines() {
+            assert!(line.is_ascii() && line.len() < 80, "{line}");
+        }
+        for tool in &TOOLS {
+            assert!(text.contains(&format!("  {} ", tool.name)));
+        }
+    }
+}
