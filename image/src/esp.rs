@@ -18,6 +18,8 @@ const CLUSTER: usize = 2048;
 const FAT12_CLUSTERS: usize = 4000;
 /// Room for the FATs, the root directory and two folders, beside the file.
 const OVERHEAD: usize = 128 * 1024;
+/// Below 8192 sectors mkfs.fat takes the image for a floppy disk and aligns nothing.
+const SMALLEST: usize = 8192 * 512;
 
 /// Why the partition cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +56,9 @@ pub struct Esp {
 /// When a program fails, or the file does not lie in one piece.
 pub fn build(scratch: &Path, uki: &Path, content: &[u8], epoch: u32) -> Result<Esp, Error> {
     let image = scratch.join("esp.img");
-    let kib = (content.len() + OVERHEAD).div_ceil(CLUSTER) * CLUSTER / 1024;
-    let bits = if kib * 1024 / CLUSTER > FAT12_CLUSTERS {
+    let size = (content.len() + OVERHEAD).max(SMALLEST).next_multiple_of(CLUSTER);
+    let kib = size / 1024;
+    let bits = if size / CLUSTER > FAT12_CLUSTERS {
         "16"
     } else {
         "12"

@@ -94,7 +94,7 @@ pub fn build(scratch: &Path, uki: &Uki, esp: &Esp) -> Result<Vec<u8>, Error> {
                 "-iso-level",
                 "1",
             ])
-            .args(["-uid", "0", "-gid", "0"])
+            .args(["-uid", "0", "-gid", "0", "--set_all_file_dates", &format!("={EPOCH}")])
             .args(["-isohybrid-mbr", ISOHDPFX])
             .args(["-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin"])
             .args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])

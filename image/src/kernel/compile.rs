@@ -1,0 +1,129 @@
+//! Runs the kernel's make: quiet, reproducible, and ended with the build that started it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::Error;
+use crate::boot::EPOCH;
+use crate::program;
+
+/// How many lines of a failed build an error shows.
+const TAIL_LINES: usize = 20;
+
+/// Runs `make` with `targets` in `tree`, adds its output to the file `log`, and reports each line
+/// that stands for a step (`  CC      file.o`) to `step`.
+///
+/// # Errors
+/// When make cannot be started or fails.
+pub(super) fn run(
+    tree: &Path,
+    targets: &[&str],
+    log: &Path,
+    step: &mut dyn FnMut(u64),
+) -> Result<(), Error> {
+    let file = |source| Error::File {
+        path: log.into(),
+        source,
+    };
+    let mut output = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(file)?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    // Errors go to the same place, in their order, as seen from the reader.
+    let (reader, writer) = std::io::pipe().map_err(file)?;
+    let mut command = Command::new("make");
+    command
+        .current_dir(tree)
+        .arg(format!("-j{jobs}"))
+        .args(targets)
+        // The environment must not reach into a build that is kept under a key.
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        // Documentation/kbuild/reproducible-builds.rst.
+        .env("KBUILD_BUILD_USER", "kedge")
+        .env("KBUILD_BUILD_HOST", "kedge")
+        .env("KBUILD_BUILD_VERSION", "1")
+        .env("KBUILD_BUILD_TIMESTAMP", format!("@{EPOCH}"))
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().map_err(file)?)
+        .stderr(writer);
+    let mut child = program::end_with_parent(&mut command)
+        .spawn()
+        .map_err(|source| program::Error::Start {
+            program: "make".into(),
+            source,
+        })?;
+    drop(command); // and with it this end of the pipe, so that the reader sees make's end
+
+    let mut tail = std::collections::VecDeque::new();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.map_err(file)?;
+        output
+            .write_all(&line)
+            .and_then(|()| output.write_all(b"\n"))
+            .map_err(file)?;
+        if line.starts_with(b"  ") {
+            step(1);
+        }
+        tail.push_back(String::from_utf8_lossy(&line).into_owned());
+        if tail.len() > TAIL_LINES {
+            tail.pop_front();
+        }
+    }
+    if child.wait().map_err(file)?.success() {
+        return Ok(());
+    }
+    let tail = Vec::from(tail).join("\n");
+    Err(Error::Make {
+        log: log.into(),
+        tail,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make(makefile: &str) -> (Result<(), Error>, u64, String) {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("Makefile"), makefile).unwrap();
+        let log = scratch.path().join("log");
+        let mut steps = 0;
+        let result = run(scratch.path(), &["all"], &log, &mut |count| steps += count);
+        (result, steps, std::fs::read_to_string(log).unwrap())
+    }
+
+    #[test]
+    fn steps_are_counted_and_the_output_is_kept() {
+        let (result, steps, log) =
+            make("all:\n\t@echo '  CC      a.o'; echo other >&2; echo '  LD      b'\n");
+        result.unwrap();
+        assert_eq!(steps, 2);
+        assert_eq!(log, "  CC      a.o\nother\n  LD      b\n");
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_the_log_and_where_it_is() {
+        let (result, ..) = make("all:\n\t@seq 100 >&2; echo no rule for this >&2; exit 1\n");
+        let text = result.unwrap_err().to_string();
+        assert!(
+            text.contains("no rule for this") && text.contains("/log"),
+            "{text}"
+        );
+        assert!(!text.contains("\n12\n"), "{text}");
+    }
+
+    #[test]
+    fn the_users_environment_does_not_reach_the_build() {
+        // cargo sets this for every test.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let (_, _, log) = make("all:\n\t@echo \"[$(CARGO_MANIFEST_DIR)] $(KBUILD_BUILD_USER)\"\n");
+        assert_eq!(log, "[] kedge\n");
+    }
+}
