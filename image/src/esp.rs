@@ -56,7 +56,9 @@ pub struct Esp {
 /// When a program fails, or the file does not lie in one piece.
 pub fn build(scratch: &Path, uki: &Path, content: &[u8], epoch: u32) -> Result<Esp, Error> {
     let image = scratch.join("esp.img");
-    let size = (content.len() + OVERHEAD).max(SMALLEST).next_multiple_of(CLUSTER);
+    let size = (content.len() + OVERHEAD)
+        .max(SMALLEST)
+        .next_multiple_of(CLUSTER);
     let kib = size / 1024;
     let bits = if size / CLUSTER > FAT12_CLUSTERS {
         "16"

@@ -94,7 +94,14 @@ pub fn build(scratch: &Path, uki: &Uki, esp: &Esp) -> Result<Vec<u8>, Error> {
                 "-iso-level",
                 "1",
             ])
-            .args(["-uid", "0", "-gid", "0", "--set_all_file_dates", &format!("={EPOCH}")])
+            .args([
+                "-uid",
+                "0",
+                "-gid",
+                "0",
+                "--set_all_file_dates",
+                &format!("={EPOCH}"),
+            ])
             .args(["-isohybrid-mbr", ISOHDPFX])
             .args(["-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin"])
             .args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])
@@ -156,7 +163,7 @@ mod tests {
     fn made() -> (Vec<u8>, Uki, Vec<u8>) {
         let scratch = tempfile::tempdir().unwrap();
         let stub = std::fs::read(crate::host::EFI_STUB).unwrap();
-        let initrd: Vec<u8> = (0..3_000_001u32).map(|i| (i % 249) as u8).collect();
+        let initrd: Vec<u8> = (0..5_000_001u32).map(|i| (i % 249) as u8).collect();
         let sections: [(&str, &[u8]); 2] = [(".linux", KERNEL_BYTES), (".initrd", &initrd)];
         let uki = uki::build(&stub, &sections).unwrap();
         let file = scratch.path().join("kedge.efi");

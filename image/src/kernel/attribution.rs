@@ -138,8 +138,9 @@ impl Makefiles<'_> {
             let Some((stem, symbol)) = makefile.added.get(&name) else {
                 break;
             };
-            let fragment =
-                symbol.as_ref().and_then(|symbol| fragment_of(symbol, makefile, fragments));
+            let fragment = symbol
+                .as_ref()
+                .and_then(|symbol| fragment_of(symbol, makefile, fragments));
             if let (Some(symbol), Some(fragment)) = (symbol, fragment) {
                 return Some((symbol.clone(), fragment));
             }
