@@ -9,7 +9,7 @@ use rustix::process::{WaitOptions, wait};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::message::warning;
-use crate::signals::{End, Request, Signals};
+use crate::signals::{End, Request, Signals, unblocked};
 
 /// Never returns.
 pub(crate) fn run(reason: &str) -> ! {
@@ -29,7 +29,8 @@ pub(crate) fn run(reason: &str) -> ! {
         }
         if shell.is_none() {
             // cttyhack finds the terminal behind /dev/console and makes it the controlling one.
-            shell = Command::new("/bin/busybox")
+            let mut command = Command::new("/bin/busybox");
+            command
                 .args(["setsid", "/bin/busybox", "cttyhack", "/bin/busybox", "sh"])
                 .env_clear()
                 .env("PATH", "/bin")
@@ -37,10 +38,9 @@ pub(crate) fn run(reason: &str) -> ! {
                 .env("TERM", "linux")
                 .stdin(console())
                 .stdout(console())
-                .stderr(console())
-                .spawn()
-                .ok()
-                .map(|child| child.id() as i32);
+                .stderr(console());
+            let started = unblocked(&mut command).spawn().ok();
+            shell = started.map(|child| child.id() as i32);
         }
         sleep(Duration::from_millis(500));
     }

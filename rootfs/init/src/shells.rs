@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::message::{info, notice, warning};
+use crate::signals::unblocked;
 
 /// A shell that ends sooner than this did not serve anybody.
 const QUICK: Duration = Duration::from_secs(1);
@@ -147,7 +148,7 @@ impl Shell {
         // What it has to say before it has its terminal goes where init's own stderr goes.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         self.started = Instant::now();
-        match command.spawn() {
+        match unblocked(&mut command).spawn() {
             Ok(child) => self.pid = Pid::from_raw(child.id() as i32),
             Err(e) => {
                 self.ended(&format!("it could not be started: {e}"));

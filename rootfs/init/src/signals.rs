@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What a signal asks of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +34,29 @@ fn panic_signal() -> i32 {
     libc::SIGRTMIN() + 3
 }
 
+/// Makes `command` start with no signal blocked. std hands the mask on as it is, and a shell that
+/// has SIGINT blocked hands that on to a `sleep` that ctrl-C then does not end.
+pub(crate) fn unblocked(command: &mut Command) -> &mut Command {
+    // SAFETY: sigemptyset and sigprocmask are async-signal-safe, and touch only the set given.
+    unsafe {
+        command.pre_exec(|| {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            match libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
+    }
+}
+
 /// The signals, blocked and readable.
 #[derive(Debug)]
 pub(crate) struct Signals(File);
 
 impl Signals {
     /// Blocks the signals that mean something to PID 1 and opens a descriptor to read them from.
-    /// `std::process::Command` unblocks them in what it starts.
+    /// What is started must go through [`unblocked`].
     pub(crate) fn open() -> io::Result<Signals> {
         // SAFETY: an all-zero sigset_t is a valid one, and sigemptyset sets it up anyway.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
@@ -95,5 +113,27 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_started_has_no_signal_blocked() {
+        // In a thread of its own: signal masks are a thread's, and other tests have theirs.
+        let output = std::thread::spawn(|| {
+            let signals = Signals::open().unwrap();
+            let mut command = Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            let output = unblocked(&mut command).output().unwrap();
+            drop(signals);
+            output
+        })
+        .join()
+        .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.split_whitespace().last(), Some("0000000000000000"));
     }
 }

@@ -20,7 +20,7 @@ use crate::power_button::{self, Button, Press};
 use crate::settings::Settings;
 use crate::shells::Shells;
 use crate::shutdown;
-use crate::signals::{End, Request, Signals};
+use crate::signals::{End, Request, Signals, unblocked};
 use crate::terminal::BANNER;
 use crate::uevents::Uevents;
 use crate::{links, mounts};
@@ -275,12 +275,10 @@ impl Supervisor {
     /// In a process of its own, for it looks at disks, which may hang or hold anything.
     fn make_banner(&mut self) {
         let made = fs::File::create(format!("{BANNER}.new")).and_then(|file| {
-            Command::new(crate::SELF)
-                .arg0("kedge")
-                .arg("banner")
-                .stdin(Stdio::null())
-                .stdout(file)
-                .spawn()
+            let mut command = Command::new(crate::SELF);
+            command.arg0("kedge").arg("banner");
+            command.stdin(Stdio::null()).stdout(file);
+            unblocked(&mut command).spawn()
         });
         let maker = made.map(|child| Pid::from_raw(child.id() as i32));
         match maker {
