@@ -168,7 +168,7 @@ impl Console {
         self.expect("kedge help", timeout)?;
         loop {
             // Short, and again: what is typed before the shell has its terminal may be thrown away.
-            match self.run_within("true", Duration::from_secs(15)) {
+            match self.run_within("true", Duration::from_secs(5)) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => {}

@@ -28,6 +28,8 @@ pub struct Network {
     // Servers go before the namespace does.
     servers: Vec<Child>,
     namespaces: Namespaces,
+    /// How many DHCP servers there have been: each has a log.
+    started: u32,
     folder: PathBuf,
     _holder: Child,
 }
@@ -58,6 +60,7 @@ impl Network {
         let network = Self {
             servers: Vec::new(),
             namespaces,
+            started: 0,
             folder: folder.to_owned(),
             _holder: holder,
         };
@@ -87,9 +90,8 @@ impl Network {
     ///
     /// Gives the server's log: it names each lease and each file sent.
     pub fn serve_dhcp(&mut self, tftp: &Path, options: &[&str]) -> Result<PathBuf> {
-        let log = self
-            .folder
-            .join(format!("dnsmasq{}.log", self.servers.len()));
+        let log = self.folder.join(format!("dnsmasq{}.log", self.started));
+        self.started += 1;
         let mut command = Command::new("dnsmasq");
         command
             .args([
@@ -158,6 +160,11 @@ impl Network {
         }
         self.servers.push(server);
         Ok(access)
+    }
+
+    /// Ends the server that was started last.
+    pub fn stop_last_server(&mut self) {
+        self.servers.pop();
     }
 }
 
