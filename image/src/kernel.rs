@@ -113,6 +113,8 @@ struct Source {
     tested: String,
     /// Lines that a build of these fragments prints; only the progress bar reads it.
     steps: u64,
+    /// Further flags for gcc, which win over the kernel's own.
+    cflags: String,
     /// The fragments' names, without suffix, in the order in which they are merged.
     fragments: Vec<String>,
 }
@@ -160,7 +162,7 @@ pub fn build(config_dir: &Path, cache: &Cache, progress: &dyn Progress) -> Resul
 
 /// The first 16 digits of the digest over all that decides.
 fn key(source: &Source, version: &str, fragments: &Fragments) -> Result<String, Error> {
-    let mut text = format!("{RECIPE}\n{} {version}\n", source.package);
+    let mut text = format!("{RECIPE}\n{} {version}\n{}\n", source.package, source.cflags);
     for program in ["gcc", "ld"] {
         let said = program::run(Command::new(program).arg("--version"))?;
         text.push_str(

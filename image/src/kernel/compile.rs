@@ -12,14 +12,14 @@ use crate::program;
 /// How many lines of a failed build an error shows.
 const TAIL_LINES: usize = 20;
 
-/// Runs `make` with `targets` in `tree`, adds its output to the file `log`, and reports each line
+/// Runs `make` with `arguments` (targets and variables) in `tree`, adds its output to the file `log`, and reports each line
 /// that stands for a step (`  CC      file.o`) to `step`.
 ///
 /// # Errors
 /// When make cannot be started or fails.
 pub(super) fn run(
     tree: &Path,
-    targets: &[&str],
+    arguments: &[&str],
     log: &Path,
     step: &mut dyn FnMut(u64),
 ) -> Result<(), Error> {
@@ -39,7 +39,7 @@ pub(super) fn run(
     command
         .current_dir(tree)
         .arg(format!("-j{jobs}"))
-        .args(targets)
+        .args(arguments)
         // The environment must not reach into a build that is kept under a key.
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
