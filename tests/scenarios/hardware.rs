@@ -34,7 +34,7 @@ const NICS: [(Nic, &str); 6] = [
 /// One line a disk: its size in sectors, and the drivers of all devices above it. NVMe's namespace
 /// stands under its controller's class device, which has no driver: hence all of them.
 const LIST_DISKS: &str = "for d in /sys/block/*; do \
-    p=$(readlink -f $d/device) && n=\"$(cat $d/size)\" || continue; \
+    [ -e $d/device ] || continue; p=$(readlink -f $d/device); n=$(cat $d/size); \
     while [ \"$p\" != /sys/devices ] && [ -n \"$p\" ]; do \
     [ -e $p/driver ] && n=\"$n $(basename $(readlink -f $p/driver))\"; p=${p%/*}; done; \
     echo $n; done";
@@ -68,7 +68,7 @@ fn every_disk_and_link_is_seen() {
         }
         let mut machine = machine.start()?;
         machine.wait_for_shell()?;
-        machine.run("for d in /sys/class/net/*; do ip link set ${d##*/} up; done; sleep 5")?;
+        machine.run("for d in /sys/class/net/*/device; do d=${d%/device}; ip link set ${d##*/} up; done; sleep 5")?;
         let found = machine.run(LIST_DISKS)?;
         for (n, (_, driver)) in DISKS.iter().enumerate() {
             let size = sectors(n).to_string();

@@ -166,6 +166,12 @@ impl Console {
         let deadline = Instant::now() + timeout;
         // The banner's last words; what is typed before it might stop a boot loader.
         self.expect("kedge help", timeout)?;
+        self.wait_for_prompt(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until the shell answers: a system that has started may still have to start it.
+    pub fn wait_for_prompt(&mut self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         loop {
             // Short, and again: what is typed before the shell has its terminal may be thrown away.
             match self.run_within("true", Duration::from_secs(5)) {

@@ -25,6 +25,8 @@ pub struct Running {
     qemu: Child,
     folder: PathBuf,
     started: SystemTime,
+    /// The guest has ended; QEMU may still be there, and answers no more.
+    off: bool,
 }
 
 impl Running {
@@ -66,6 +68,7 @@ impl Running {
             qemu,
             folder,
             started,
+            off: false,
         })
     }
 
@@ -144,6 +147,20 @@ impl Running {
 
     /// Waits for the machine's own end, for this reason: `guest-shutdown` or `guest-reset`.
     pub fn ended(&mut self, reason: &str, timeout: Duration) -> Result<()> {
+        self.end_event(reason, timeout)?;
+        let status = self.qemu.wait(Duration::from_secs(30))?;
+        if !status.success() {
+            bail!("QEMU ended with {status}:\n{}", self.qemu.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Waits until the guest has switched the machine off, while QEMU may hang on a disk of its own.
+    pub fn powered_off(&mut self, timeout: Duration) -> Result<()> {
+        self.end_event("guest-shutdown", timeout)
+    }
+
+    fn end_event(&mut self, reason: &str, timeout: Duration) -> Result<()> {
         let event = self
             .qmp
             .event("SHUTDOWN", timeout)
@@ -154,10 +171,7 @@ impl Running {
                 event["data"]["reason"]
             );
         }
-        let status = self.qemu.wait(Duration::from_secs(30))?;
-        if !status.success() {
-            bail!("QEMU ended with {status}:\n{}", self.qemu.log_tail());
-        }
+        self.off = true;
         Ok(())
     }
 
@@ -246,7 +260,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.qemu.must_run().is_ok() {
+        if !self.off && self.qemu.must_run().is_ok() {
             // For whoever wants to know where it stood; a QEMU that hangs has none.
             let _ = self.save_screen("last.png");
         }
