@@ -82,6 +82,32 @@ pub const PACKAGES: &[Package] = &[
     build("xorriso", "writes the ISO"),
     build("dosfstools", "makes the EFI partition"),
     build("mtools", "fills the EFI partition"),
+    test("qemu-system-x86", "the machines that boot the image"),
+    test("qemu-utils", "makes disk images and LUKS volumes"),
+    test("ovmf", "UEFI firmware for the machines"),
+    test("ipxe", "iPXE as a boot file and as a kernel"),
+    test(
+        "ipxe-qemu",
+        "iPXE in the ROM of the machines' network cards",
+    ),
+    test(
+        "nbdkit",
+        "media that are slow, and a log of what is read from them",
+    ),
+    test(
+        "dnsmasq-base",
+        "DHCP and TFTP in the scenarios' own networks",
+    ),
+    test("nginx-light", "HTTP in the scenarios' own networks"),
+    test("iproute2", "makes the scenarios' own networks"),
+    test("util-linux", "unshare, mkswap"),
+    test("procps", "kill, for the builds that are interrupted"),
+    test("e2fsprogs", "file systems that the banner has to recognise"),
+    test("xfsprogs", "file systems that the banner has to recognise"),
+    test(
+        "btrfs-progs",
+        "file systems that the banner has to recognise",
+    ),
 ];
 
 /// Where the machine stands.

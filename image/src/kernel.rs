@@ -162,7 +162,10 @@ pub fn build(config_dir: &Path, cache: &Cache, progress: &dyn Progress) -> Resul
 
 /// The first 16 digits of the digest over all that decides.
 fn key(source: &Source, version: &str, fragments: &Fragments) -> Result<String, Error> {
-    let mut text = format!("{RECIPE}\n{} {version}\n{}\n", source.package, source.cflags);
+    let mut text = format!(
+        "{RECIPE}\n{} {version}\n{}\n",
+        source.package, source.cflags
+    );
     for program in ["gcc", "ld"] {
         let said = program::run(Command::new(program).arg("--version"))?;
         text.push_str(
