@@ -18,6 +18,7 @@ mod message;
 mod mountinfo;
 mod mounts;
 mod plain;
+pub mod power;
 mod power_button;
 mod settings;
 mod shells;
@@ -29,7 +30,7 @@ mod uevents;
 
 use std::process::ExitCode;
 
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, getpid};
 
 /// This program, also when its files were deleted.
 const SELF: &str = "/proc/self/exe";
@@ -49,26 +50,19 @@ Arguments on the kernel's command line:
 
 /// Runs init. As any other process than PID 1 it is what habit expects of `init 0` and `init 6`.
 ///
-/// Exit status: 0 when PID 1 was told, 1 when it could not be, 2 for wrong use.
+/// Exit status: as of [`power::reboot`]; 2 for wrong use.
 pub fn main(arguments: &[String]) -> ExitCode {
     if getpid() == Pid::INIT {
         run(arguments)
     }
-    let signal = match arguments {
-        [level] if level == "0" => Signal::USR2,
-        [level] if level == "6" => Signal::TERM,
+    match arguments {
+        [level] if level == "0" => power::poweroff(&[]),
+        [level] if level == "6" => power::reboot(&[]),
         _ => {
             eprintln!(
                 "kedge: init runs as process 1 only; to end the system: reboot, poweroff or halt"
             );
-            return ExitCode::from(2);
-        }
-    };
-    match kill_process(Pid::INIT, signal) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("kedge: cannot signal process 1: {e}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(reason: &str) -> ! {
                 shell = None;
             }
         }
-        if shell.is_none() {
+        if shell.is_none() && !shells_run() {
             // cttyhack finds the terminal behind /dev/console and makes it the controlling one.
             let mut command = Command::new("/bin/busybox");
             command
@@ -44,6 +44,15 @@ pub(crate) fn run(reason: &str) -> ! {
         }
         sleep(Duration::from_millis(500));
     }
+}
+
+/// Whether a shell of before still runs: two on one terminal would share its input between them.
+fn shells_run() -> bool {
+    std::fs::read_to_string(crate::supervisor::TABLE)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|pid| std::path::Path::new("/proc").join(pid).join("exe").exists())
 }
 
 fn console() -> Stdio {

@@ -63,7 +63,6 @@ pub(crate) fn run(how: End, signals: &mut Signals, shells: &Shells) -> ! {
             end.hung.join(", ")
         );
     }
-    give_up_on_hung_disks();
     finish(how)
 }
 
@@ -299,19 +298,25 @@ fn busy_disks() -> Vec<String> {
 /// one that is offline.
 fn give_up_on_hung_disks() {
     for disk in busy_disks() {
-        let state = Path::new("/sys/block").join(disk).join("device/state");
-        let call = Call::start(|| match fs::write(&state, "offline") {
+        // The kernel wants the line feed.
+        let state = Path::new("/sys/block").join(&disk).join("device/state");
+        let call = Call::start(|| match fs::write(&state, "offline\n") {
             Ok(()) => 0,
-            Err(_) => 1,
+            Err(e) => u8::try_from(e.raw_os_error().unwrap_or(1)).unwrap_or(1),
         });
-        if let Ok(call) = call {
-            call.wait(Instant::now() + Duration::from_secs(1));
+        let answer = call.map(|call| call.wait(Instant::now() + Duration::from_secs(1)));
+        match answer {
+            Ok(Some(0)) => notice!("{disk} has requests under way that do not end: set offline"),
+            answer => {
+                notice!("{disk} has requests under way, and cannot be set offline: {answer:?}")
+            }
         }
     }
 }
 
 /// reboot(2), and when that does not end the system, the magic SysRq key.
-fn finish(how: End) -> ! {
+pub(crate) fn finish(how: End) -> ! {
+    give_up_on_hung_disks();
     let call = Call::start(|| code(rustix::system::reboot(command(how))));
     match call {
         Ok(call) => {

@@ -33,7 +33,7 @@ const LONGEST_SETTLING: Duration = Duration::from_secs(3);
 const LONGEST_BANNER: Duration = Duration::from_secs(5);
 
 /// Console and PID of each shell, for a restart.
-const TABLE: &str = "/run/kedge/shells";
+pub(crate) const TABLE: &str = "/run/kedge/shells";
 /// The log that [`Log`] writes.
 const MESSAGES: &str = "/var/log/messages";
 const SYS: &str = "/sys";

@@ -10,7 +10,7 @@ mod tools;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use tools::TOOLS;
+use tools::{TOOLS, Tool};
 
 /// The name that is no tool's, but everybody's.
 const SELF: &str = "kedge";
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let called = called.strip_prefix('-').unwrap_or(called);
     let arguments: Vec<String> = arguments.collect();
     if let Some(tool) = tools::find(called) {
-        return (tool.run)(&arguments);
+        return run(tool, &arguments);
     }
     match arguments.split_first() {
         None => help::run(&[]),
@@ -38,10 +38,19 @@ fn main() -> ExitCode {
             "--version" | "-V" => print(&format!("{SELF} {}\n", env!("CARGO_PKG_VERSION"))),
             "--help" | "-h" => help::run(rest),
             name => match tools::find(name) {
-                Some(tool) => (tool.run)(rest),
+                Some(tool) => run(tool, rest),
                 None => no_such_tool(name),
             },
         },
+    }
+}
+
+/// Runs a tool, or says how. Not init: what the kernel did not know of its command line is handed
+/// to process 1, which must not end for a word there.
+fn run(tool: &Tool, arguments: &[String]) -> ExitCode {
+    match arguments {
+        [help] if help == "--help" && tool.name != "init" => print(tool.help),
+        _ => (tool.run)(arguments),
     }
 }
 

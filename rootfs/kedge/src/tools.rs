@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use kedge_init::power;
+
 use crate::help;
 
 /// One tool.
@@ -17,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 4] = [
+pub(crate) const TOOLS: [Tool; 7] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -31,6 +33,12 @@ pub(crate) const TOOLS: [Tool; 4] = [
         run: kedge_init::terminal::main,
     },
     Tool {
+        name: "halt",
+        summary: "unmounts all and stops, switched on",
+        help: power::HALT_HELP,
+        run: power::halt,
+    },
+    Tool {
         name: "help",
         summary: "this list; help TOOL says more",
         help: help::HELP,
@@ -41,6 +49,18 @@ pub(crate) const TOOLS: [Tool; 4] = [
         summary: "process 1; init 0 powers off, init 6 reboots",
         help: kedge_init::HELP,
         run: kedge_init::main,
+    },
+    Tool {
+        name: "poweroff",
+        summary: "unmounts all and switches off",
+        help: power::POWEROFF_HELP,
+        run: power::poweroff,
+    },
+    Tool {
+        name: "reboot",
+        summary: "unmounts all and restarts",
+        help: power::REBOOT_HELP,
+        run: power::reboot,
     },
 ];
 

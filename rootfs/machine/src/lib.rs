@@ -123,7 +123,7 @@ usage: kedge banner [--all] [--json]
 
 What this machine is: who made it, its memory, its links, its disks and what is
 on them. Without an option in at most 15 lines, and without reading a disk that
-can be removed or hangs on USB: it may be the medium that this system came from.
+is removable or on USB: it may be the medium that this system came from.
 
   --all    everything, on as many lines as it takes; reads such disks too, and
            lists arrays, mapped devices and CD drives (which are never read)
