@@ -3,11 +3,10 @@
 //! What must hold is said in time and in reads: the time is that of the bytes over the link, and the
 //! bytes are the core's, read once, in order, 64 KiB at a time, and none when the kernel runs.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use kedge_tests::readlog::Reads;
-use kedge_tests::{Firmware, Folder, Machine, Media, Medium, Pace, out, scenario};
+use anyhow::{Result, bail, ensure};
+use kedge_tests::{Firmware, Folder, Pace, boot, out, scenario};
 
 /// The size of the reads that a firmware or boot loader makes at its best.
 const LARGE: u64 = 64 * 1024;
@@ -18,45 +17,9 @@ const OVERHEAD: u64 = 400_000;
 /// Time over the link may be so many times the bytes divided by the rate.
 const STRETCH: f64 = 1.35;
 
-/// What one boot took and read.
-struct Boot {
-    /// From the machine's start to a shell that answers.
-    shell: Duration,
-    /// From the machine's start to the kernel's first line.
-    kernel: SystemTime,
-    reads: Reads,
-}
-
-fn boot(folder: &Folder, name: &str, firmware: Firmware, pace: Pace) -> Result<Boot> {
-    let iso = out::artefact("kedge.iso")?;
-    let media = Media::serve(&folder.folder(name)?, "medium", &iso, pace)?;
-    // Three times what the bound allows: a miss shall be reported with its figures.
-    let link = pace
-        .rate
-        .map_or(0, |rate| out::size("kedge.iso").unwrap_or(0) * 4 / rate);
-    let patience = kedge_tests::BOOT + Duration::from_secs(link);
-    let machine = Machine::new(folder, name).firmware(firmware);
-    let mut machine = machine.medium(Medium::UsbCd, &media).start()?;
-    let kernel = machine.console()?.expect("Linux version", patience)?;
-    machine.wait_for_shell_within(patience)?;
-    let shell = machine
-        .started()
-        .elapsed()
-        .context("the clock went backwards")?;
-    machine.tour()?;
-    machine.power_off()?;
-    let reads = media.reads()?;
-    println!("{name}: shell after {shell:?}, {}", reads.summary());
-    Ok(Boot {
-        shell,
-        kernel,
-        reads,
-    })
-}
-
 fn slow_medium(folder: &Folder, firmware: Firmware, rate: u64, handful: usize) -> Result<()> {
-    let fast = boot(folder, "fast", firmware, Pace::FAST)?;
-    let slow = boot(folder, "slow", firmware, Pace::ipmi(rate))?;
+    let fast = boot::from_virtual_cd(folder, "fast", firmware, Pace::FAST)?;
+    let slow = boot::from_virtual_cd(folder, "slow", firmware, Pace::ipmi(rate))?;
     let reads = &slow.reads;
 
     let late = reads.after(slow.kernel);
@@ -89,15 +52,15 @@ fn slow_medium(folder: &Folder, firmware: Firmware, rate: u64, handful: usize) -
     }
 
     let link = Duration::from_secs_f64(STRETCH * reads.bytes() as f64 / rate as f64);
-    let most = link + fast.shell;
+    let most = link + fast.until_shell;
     println!(
         "shell after {:?}; {most:?} is the most (fast media: {:?})",
-        slow.shell, fast.shell
+        slow.until_shell, fast.until_shell
     );
     ensure!(
-        slow.shell <= most,
+        slow.until_shell <= most,
         "the shell came after {:?}, {most:?} at most wanted",
-        slow.shell
+        slow.until_shell
     );
     Ok(())
 }

@@ -14,6 +14,7 @@
 //! Whatever is started (QEMU, nbdkit, dnsmasq, nginx, a network namespace) ends with the test, also
 //! when the test is killed: see [`child`].
 
+pub mod boot;
 pub mod child;
 pub mod console;
 pub mod folder;

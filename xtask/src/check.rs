@@ -5,6 +5,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
+use crate::cargo;
+
 pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     for arguments in [
         &["fmt", "--all", "--", "--check"][..],
@@ -18,7 +20,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
             "warnings",
         ],
     ] {
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let status = Command::new(cargo())
             .current_dir(root)
             .args(arguments)
             .status()

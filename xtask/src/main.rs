@@ -1,11 +1,13 @@
 //! The command line of kedge's build. The enum below is its documentation.
 
+mod bench;
 mod check;
 mod progress;
 mod run;
 mod sizes;
 mod test;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,6 +63,12 @@ enum Task {
   cargo xtask run --iso --vga          the screen instead of a serial line")]
     Run(run::Arguments),
 
+    /// Measure, and print a table: takes minutes, asserts nothing
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media"
+    )]
+    Bench(bench::Arguments),
+
     /// Show what costs what: bytes as loaded, and seconds at 250 kB/s
     #[command(after_help = "Examples:
   cargo xtask sizes
@@ -103,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
         Task::Run(arguments) => run::run(&request, &arguments, &progress),
+        Task::Bench(arguments) => bench::run(&request, &arguments, &progress),
         Task::Sizes(arguments) => sizes::run(&request, &arguments, &progress),
         Task::DoctorHost => doctor_host(),
         Task::Check => check::run(&request.root),
@@ -125,6 +134,21 @@ fn request() -> anyhow::Result<Request> {
         root,
         version: env!("CARGO_PKG_VERSION").into(),
     })
+}
+
+/// The cargo that runs this.
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Says what to do where nothing was built yet.
+fn require_artefacts(request: &Request) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        request.out.join("SHA256SUMS").exists(),
+        "there is no {}; run `cargo xtask build` first",
+        request.out.display()
+    );
+    Ok(())
 }
 
 /// Builds and says what came out.

@@ -12,6 +12,7 @@ use kedge_image::build::Request;
 use kedge_image::host::{self, Need};
 
 use crate::progress::Terminal;
+use crate::require_artefacts;
 
 /// Debian's OVMF, opened read-only; variables are forgotten at the end.
 const OVMF: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -53,11 +54,7 @@ pub(crate) fn run(
     progress: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     host::ensure(&[Need::Test], progress)?;
-    anyhow::ensure!(
-        request.out.join("SHA256SUMS").exists(),
-        "there is no {} to boot; run `cargo xtask build` first",
-        request.out.display()
-    );
+    require_artefacts(request)?;
     for disk in &arguments.disk {
         std::fs::metadata(disk)
             .with_context(|| format!("cannot use the disk {}", disk.display()))?;

@@ -9,6 +9,7 @@ use kedge_image::build::Request;
 use kedge_image::host::{self, Need};
 
 use crate::progress::Terminal;
+use crate::{cargo, require_artefacts};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -38,13 +39,9 @@ pub(crate) fn run(
     progress: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     host::ensure(&[Need::Build, Need::Test], progress)?;
-    anyhow::ensure!(
-        request.out.join("SHA256SUMS").exists(),
-        "there is no {} to test; run `cargo xtask build` first",
-        request.out.display()
-    );
+    require_artefacts(request)?;
     let nextest = has_nextest(&request.root);
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(cargo());
     command
         .current_dir(&request.root)
         .env("KEDGE_OUT", &request.out);
@@ -86,7 +83,7 @@ pub(crate) fn run(
 }
 
 fn has_nextest(root: &Path) -> bool {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    Command::new(cargo())
         .current_dir(root)
         .args(["nextest", "--version"])
         .stdout(Stdio::null())

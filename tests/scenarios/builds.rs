@@ -1,0 +1,271 @@
+//! Builds that go wrong, twice at once, or elsewhere: `cargo xtask build` in a copy of the checkout.
+//!
+//! The kernel comes from the cache, so a build here is the userland's and the media's. One test,
+//! one copy: each step needs what the one before left.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use kedge_tests::{Folder, out, scenario};
+
+#[test]
+fn a_build_elsewhere_gives_the_same_bytes_and_survives_what_may_happen() {
+    scenario(|folder| {
+        let copy = Checkout::copy(folder)?;
+        gives_the_same_bytes(&copy)?;
+        is_quick_when_nothing_changed(&copy)?;
+        leaves_the_old_artefacts_when_interrupted(&copy)?;
+        takes_turns_with_another(&copy)?;
+        names_the_file_when_the_disk_is_full(&copy, folder)?;
+        names_what_it_cannot_fetch(&copy, folder)
+    });
+}
+
+/// A copy of the checkout, with its own target/ and out/.
+struct Checkout {
+    root: PathBuf,
+}
+
+impl Checkout {
+    /// Copies what git knows or would take: neither target/ nor out/.
+    fn copy(folder: &Folder) -> Result<Self> {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        // Another length, and a blank, so that a path in an artefact shows.
+        let root = folder.folder("another checkout")?;
+        let listing = Command::new("git")
+            .current_dir(&from)
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .output()
+            .context("listing the checkout's files with git")?;
+        ensure!(listing.status.success(), "git ls-files: {listing:?}");
+        for name in String::from_utf8(listing.stdout)?
+            .split_terminator('\0')
+            .filter(|name| from.join(name).exists())
+        {
+            let to = root.join(name);
+            fs::create_dir_all(to.parent().context("a file without folder")?)?;
+            fs::copy(from.join(name), &to).with_context(|| format!("copying {name}"))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// `cargo xtask build` in it, in a process group of its own, as a terminal would start it.
+    fn build(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command
+            .current_dir(&self.root)
+            .args(["xtask", "build"])
+            // The tests' own build must not show through.
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("CARGO_MANIFEST_DIR")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn sums(&self) -> Result<String> {
+        let path = self.root.join("out/SHA256SUMS");
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Whether every artefact is what SHA256SUMS says.
+    fn is_whole(&self) -> Result<()> {
+        let check = Command::new("sha256sum")
+            .current_dir(self.root.join("out"))
+            .args(["--check", "--strict", "--quiet", "SHA256SUMS"])
+            .output()
+            .context("starting sha256sum")?;
+        ensure!(
+            check.status.success(),
+            "out/ is not whole: {}",
+            said(&check)
+        );
+        Ok(())
+    }
+
+    /// Makes the next build make everything anew.
+    fn change_something(&self) -> Result<()> {
+        let stamp = self.root.join("target/out.stamp");
+        fs::write(&stamp, "something else").with_context(|| format!("writing {}", stamp.display()))
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn finish(mut command: Command) -> Result<Output> {
+    let child = command.spawn().context("starting cargo xtask build")?;
+    child
+        .wait_with_output()
+        .context("waiting for cargo xtask build")
+}
+
+fn gives_the_same_bytes(copy: &Checkout) -> Result<()> {
+    let output = finish(copy.build())?;
+    ensure!(output.status.success(), "{}", said(&output));
+    copy.is_whole()?;
+    let here = String::from_utf8(out::read("SHA256SUMS")?)?;
+    let there = copy.sums()?;
+    ensure!(
+        here == there,
+        "the checkout's out/ has\n{here}and the copy's\n{there}(is out/ older than the sources? \
+         run `cargo xtask build`)"
+    );
+    Ok(())
+}
+
+fn is_quick_when_nothing_changed(copy: &Checkout) -> Result<()> {
+    let started = Instant::now();
+    let output = finish(copy.build())?;
+    let took = started.elapsed();
+    ensure!(output.status.success(), "{}", said(&output));
+    ensure!(
+        said(&output).contains("nothing has changed"),
+        "{}",
+        said(&output)
+    );
+    println!("a build with nothing changed took {took:?}");
+    // The promise is 5 s on an idle machine; this one may be busy with other scenarios.
+    ensure!(took < Duration::from_secs(30), "it took {took:?}");
+    Ok(())
+}
+
+/// ctrl-C at ten points of a build: it goes to the whole process group.
+fn leaves_the_old_artefacts_when_interrupted(copy: &Checkout) -> Result<()> {
+    let before = copy.sums()?;
+    let mut interrupted = 0;
+    for tenth in 0..10 {
+        copy.change_something()?;
+        let mut command = copy.build();
+        let child = command.spawn().context("starting cargo xtask build")?;
+        let group = i32::try_from(child.id())?;
+        sleep(Duration::from_millis(300 + 700 * tenth));
+        let ctrl_c = Command::new("kill")
+            .args(["-INT", "--", &format!("-{group}")])
+            .status()?;
+        let output = child.wait_with_output()?;
+        if ctrl_c.success() && !output.status.success() {
+            interrupted += 1;
+        }
+        copy.is_whole()
+            .with_context(|| format!("after ctrl-C: {}", said(&output)))?;
+        ensure!(copy.sums()? == before, "ctrl-C changed out/");
+        ensure!(
+            !copy.root.join("out.new").exists(),
+            "ctrl-C left out.new behind: {}",
+            said(&output)
+        );
+    }
+    ensure!(
+        interrupted >= 3,
+        "only {interrupted} of 10 builds were interrupted"
+    );
+    // A build that is killed leaves its folder; the next one takes it away.
+    fs::create_dir(copy.root.join("out.new"))?;
+    fs::write(copy.root.join("out.new/kedge.iso"), "half")?;
+    let output = finish(copy.build())?;
+    ensure!(output.status.success(), "{}", said(&output));
+    ensure!(
+        !copy.root.join("out.new").exists(),
+        "out.new is still there"
+    );
+    copy.is_whole()
+}
+
+fn takes_turns_with_another(copy: &Checkout) -> Result<()> {
+    copy.change_something()?;
+    let first = copy.build().spawn()?;
+    let second = copy.build().spawn()?;
+    let outputs = [first.wait_with_output()?, second.wait_with_output()?];
+    for output in &outputs {
+        ensure!(output.status.success(), "{}", said(output));
+    }
+    let waited = |output: &&Output| said(output).contains("another build runs in this checkout");
+    ensure!(
+        outputs.iter().filter(waited).count() == 1,
+        "nobody waited:\n{}---\n{}",
+        said(&outputs[0]),
+        said(&outputs[1])
+    );
+    copy.is_whole()
+}
+
+/// The copy's out/ on a file system that has room for the old artefacts, but not for the new ones.
+fn names_the_file_when_the_disk_is_full(copy: &Checkout, folder: &Folder) -> Result<()> {
+    copy.change_something()?;
+    let mut bytes = 10_000_000;
+    for name in [
+        "kedge.iso",
+        "kedge.efi",
+        "netboot/kedge.efi",
+        "netboot/vmlinuz",
+    ] {
+        bytes += out::size(name)?;
+    }
+    // A mount namespace of its own: nobody else sees the small file system.
+    let script = format!(
+        "set -e; cd \"$1\"; mkdir -p \"$2\"; mount --bind \"$1\" \"$2\"; \
+         mount -t tmpfs -o size={bytes} none \"$1\"; \
+         for part in \"$2\"/* \"$2\"/.cargo; do ln -s \"$part\" \"$1\"/; done; \
+         rm \"$1\"/out; cp -r \"$2\"/out \"$1\"/out; cd \"$1\"; \
+         status=0; ./target/debug/xtask build || status=$?; \
+         cd out; sha256sum --check --strict --quiet SHA256SUMS; ls -d \"$1\"/out.new && exit 99; \
+         exit $status"
+    );
+    let aside = folder.path().join("aside");
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script, "sh"])
+        .arg(&copy.root)
+        .arg(aside)
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .context("starting unshare")?;
+    let said = said(&output);
+    ensure!(
+        output.status.code() == Some(1),
+        "{:?}: {said}",
+        output.status
+    );
+    ensure!(said.contains("No space left on device"), "{said}");
+    ensure!(said.contains("out.new/"), "the file is not named: {said}");
+    ensure!(!said.contains("FAILED"), "out/ was damaged: {said}");
+    copy.is_whole()
+}
+
+/// No network and no crates in Cargo's home: the error names the crate that cannot be had.
+fn names_what_it_cannot_fetch(copy: &Checkout, folder: &Folder) -> Result<()> {
+    let cargo_home = folder.folder("empty cargo home")?;
+    let mut command = Command::new("unshare");
+    command
+        .current_dir(&copy.root)
+        .args(["--net", "cargo", "xtask", "build"])
+        .env("CARGO_HOME", cargo_home)
+        .env("CARGO_NET_RETRY", "0")
+        .env_remove("CARGO_TARGET_DIR");
+    let output = command.output().context("starting unshare")?;
+    let said = said(&output);
+    ensure!(!output.status.success(), "{said}");
+    ensure!(
+        said.contains("failed to download") || said.contains("failed to get"),
+        "what could not be fetched is not named: {said}"
+    );
+    copy.is_whole()
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask bench`: the benchmarks under tests/bench/, each a program of its own.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use kedge_image::build::Request;
+use kedge_image::host::{self, Need};
+
+use crate::progress::Terminal;
+use crate::{cargo, require_artefacts};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What to measure
+    what: Benchmark,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Benchmark {
+    /// Power-on to shell: kedge.iso under BIOS and UEFI, from a local disk and over a slow link
+    Boot,
+}
+
+pub(crate) fn run(
+    request: &Request,
+    arguments: &Arguments,
+    progress: &Terminal,
+) -> anyhow::Result<ExitCode> {
+    host::ensure(&[Need::Build, Need::Test], progress)?;
+    require_artefacts(request)?;
+    let program = match arguments.what {
+        Benchmark::Boot => "bench-boot",
+    };
+    let status = Command::new(cargo())
+        .current_dir(&request.root)
+        .env("KEDGE_OUT", &request.out)
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "kedge-tests",
+            "--bin",
+            program,
+        ])
+        .status()
+        .context("cannot start cargo")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
