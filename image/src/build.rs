@@ -112,8 +112,8 @@ pub struct Inputs {
 /// # Errors
 /// See [`Error`]; whatever fails, the old artefacts stay.
 pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Error> {
-    host::ensure(&[Need::Build], progress)?;
     let _lock = Lock::take(&request.root.join("target/build.lock"), progress)?;
+    host::ensure(&[Need::Build], progress)?;
     let inputs = gather(request, progress)?;
     let archive = inputs.userland.tree.to_cpio(EPOCH)?;
     let stamp = Stamp::of(request, &inputs, &archive)?;
