@@ -1,13 +1,15 @@
 //! What costs what: bytes as they cross the link, by part.
 //!
 //! A part inside the initramfs costs what the compressed stream is longer with it than without
-//! it. Below that (fragments of the kernel, crates of kedge) sizes are known only before
+//! it; code that two programs share (libc is linked into both) then counts for neither, and has a
+//! line of its own. Below that (fragments of the kernel, crates of kedge) sizes are known only before
 //! compression; they are scaled to what the whole costs, and marked as estimates.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use goblin::elf::Elf;
+use goblin::elf::section_header::SHT_NOBITS;
 use serde::{Deserialize, Serialize};
 
 use crate::boot::EPOCH;
@@ -88,6 +90,7 @@ pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
     let whole = initramfs.len() as u64;
     let busybox = whole.saturating_sub(pack(&tree.without("bin/busybox"))?.len() as u64);
     let kedge = whole.saturating_sub(pack(&tree.without("bin/kedge"))?.len() as u64);
+    let files = pack(&tree.without("bin/busybox").without("bin/kedge"))?.len() as u64;
     let uki = make_uki(inputs, &initramfs, version)?;
 
     let kernel = inputs.bzimage.len() as u64;
@@ -121,9 +124,10 @@ pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
     rows.push(Row::whole("kedge", kedge));
     rows.extend(scaled("kedge", &bytes_by_crate(&symbols)?, kedge));
     rows.push(Row::whole(
-        "files and links",
-        whole.saturating_sub(busybox + kedge),
+        "what busybox and kedge have in common",
+        whole.saturating_sub(busybox + kedge + files),
     ));
+    rows.push(Row::whole("files and links", files));
     rows.push(Row::whole("loader, BIOS: isolinux", isolinux));
     rows.push(Row::whole(
         "loader, UEFI: stub and padding",
@@ -180,13 +184,16 @@ fn scaled(whole: &str, parts: &BTreeMap<String, u64>, total: u64) -> Vec<Row> {
 fn bytes_by_crate(program: &[u8]) -> Result<BTreeMap<String, u64>, goblin::error::Error> {
     let elf = Elf::parse(program)?;
     let mut crates = BTreeMap::new();
-    for symbol in elf.syms.iter().filter(|symbol| symbol.st_size > 0) {
+    // What is zero at the start is not in the file.
+    let in_file = |section: usize| {
+        let header = elf.section_headers.get(section);
+        header.is_some_and(|header| header.sh_type != SHT_NOBITS)
+    };
+    for symbol in elf.syms.iter().filter(|symbol| in_file(symbol.st_shndx)) {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
-        let owner = match crate_of(name) {
-            Some(
-                "core" | "alloc" | "std" | "compiler_builtins" | "gimli" | "addr2line"
-                | "rustc_demangle" | "miniz_oxide" | "hashbrown" | "memchr" | "object",
-            ) => "Rust's standard library".to_string(),
+        let demangled = rustc_demangle::try_demangle(name).map(|name| name.to_string());
+        let owner = match demangled.as_deref().ok().and_then(crate_of) {
+            Some(name) if STANDARD_LIBRARY.contains(&name) => "Rust's standard library".to_string(),
             Some(name) => name.replace("kedge_", ""),
             None => "libc".to_string(),
         };
@@ -195,17 +202,31 @@ fn bytes_by_crate(program: &[u8]) -> Result<BTreeMap<String, u64>, goblin::error
     Ok(crates)
 }
 
-/// The crate in a symbol mangled the legacy way: `_ZN` and then length-prefixed path segments;
-/// the first of an implementation block is `_$LT$` and the type's path.
+/// The crates behind std.
+const STANDARD_LIBRARY: &[&str] = &[
+    "core",
+    "alloc",
+    "std",
+    "compiler_builtins",
+    "gimli",
+    "addr2line",
+    "rustc_demangle",
+    "miniz_oxide",
+    "hashbrown",
+    "memchr",
+    "object",
+    "panic_abort",
+];
+
+/// The crate in a demangled symbol: the first path in it, also in `<&[path::Type] as Trait>::f`.
+/// A function of a standard trait for a primitive type belongs to the trait's crate.
 fn crate_of(symbol: &str) -> Option<&str> {
-    let rest = symbol.strip_prefix("_ZN")?;
-    let digits = rest.find(|character: char| !character.is_ascii_digit())?;
-    let length: usize = rest[..digits].parse().ok()?;
-    let segment = rest.get(digits..digits + length)?;
-    let path = segment.trim_start_matches("_$LT$").trim_start_matches('$');
-    let path = path.strip_prefix("RF$").unwrap_or(path);
-    let end = path.find(['.', '$']).unwrap_or(path.len());
-    Some(&path[..end]).filter(|name| !name.is_empty())
+    let is_path = |character: char| character.is_alphanumeric() || character == '_';
+    let (before, _) = symbol.split_once("::")?;
+    before
+        .rsplit(|character| !is_path(character))
+        .next()
+        .filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -215,18 +236,20 @@ mod tests {
     #[test]
     fn symbols_belong_to_their_crates() {
         for (symbol, owner) in [
-            ("_ZN4core3fmt5write17h0123456789abcdefE", Some("core")),
+            ("core::fmt::write", Some("core")),
+            ("kedge_init::console::spawn", Some("kedge_init")),
             (
-                "_ZN10kedge_init7console5spawn17h0123456789abcdefE",
-                Some("kedge_init"),
-            ),
-            (
-                "_ZN64_$LT$kedge_machine..probe..Error$u20$as$u20$core..fmt..Debug$GT$3fmt17hE",
+                "<kedge_machine::probe::Error as core::fmt::Debug>::fmt",
                 Some("kedge_machine"),
             ),
+            (
+                "<&[kedge_init::Mount] as core::fmt::Debug>::fmt",
+                Some("kedge_init"),
+            ),
+            ("<u8 as core::fmt::Display>::fmt", Some("core")),
             ("memcpy", None),
-            ("_ZN999core", None),
-            ("_ZN", None),
+            ("", None),
+            ("::", None),
         ] {
             assert_eq!(crate_of(symbol), owner, "{symbol}");
         }
