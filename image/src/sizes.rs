@@ -5,7 +5,7 @@
 //! line of its own. Below that (fragments of the kernel, crates of kedge) sizes are known only before
 //! compression; they are scaled to what the whole costs, and marked as estimates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use goblin::elf::Elf;
@@ -189,7 +189,12 @@ fn bytes_by_crate(program: &[u8]) -> Result<BTreeMap<String, u64>, goblin::error
         let header = elf.section_headers.get(section);
         header.is_some_and(|header| header.sh_type != SHT_NOBITS)
     };
+    // C libraries give one function many names.
+    let mut counted = BTreeSet::new();
     for symbol in elf.syms.iter().filter(|symbol| in_file(symbol.st_shndx)) {
+        if symbol.st_size == 0 || !counted.insert(symbol.st_value) {
+            continue;
+        }
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
         let demangled = rustc_demangle::try_demangle(name).map(|name| name.to_string());
         let owner = match demangled.as_deref().ok().and_then(crate_of) {
