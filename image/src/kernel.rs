@@ -24,7 +24,7 @@ pub use fragments::{Fragments, Request};
 pub use kconfig::Mismatch;
 
 /// Raised when this module does something else with the same input.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Files of a cache entry.
 const BZIMAGE: &str = "bzImage";
@@ -115,6 +115,8 @@ struct Source {
     steps: u64,
     /// Further flags for gcc, which win over the kernel's own.
     cflags: String,
+    /// Options of LZMA2 for the finished kernel, which win over the kernel's own.
+    lzma2: String,
     /// The fragments' names, without suffix, in the order in which they are merged.
     fragments: Vec<String>,
 }
@@ -163,8 +165,8 @@ pub fn build(config_dir: &Path, cache: &Cache, progress: &dyn Progress) -> Resul
 /// The first 16 digits of the digest over all that decides.
 fn key(source: &Source, version: &str, fragments: &Fragments) -> Result<String, Error> {
     let mut text = format!(
-        "{RECIPE}\n{} {version}\n{}\n",
-        source.package, source.cflags
+        "{RECIPE}\n{} {version}\n{}\n{}\n",
+        source.package, source.cflags, source.lzma2
     );
     for program in ["gcc", "ld"] {
         let said = program::run(Command::new(program).arg("--version"))?;
@@ -217,7 +219,9 @@ fn make(
     }
 
     progress.start("compiling the kernel", source.steps);
-    let result = compile::run(&tree, &["bzImage"], log, &mut |steps| {
+    let cflags = format!("KCFLAGS={}", source.cflags);
+    let xz = format!("XZ={}", compile::xz_with(&tree, &source.lzma2)?);
+    let result = compile::run(&tree, &["bzImage", &cflags, &xz], log, &mut |steps| {
         progress.advance(steps)
     });
     progress.finish();
