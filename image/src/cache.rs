@@ -13,6 +13,9 @@ use crate::sha256;
 /// The digests of an entry's files, written last.
 const SUMS: &str = "SHA256SUMS";
 
+/// Suffix of the folder in which an entry is being made.
+const PARTIAL: &str = ".partial";
+
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -108,7 +111,8 @@ impl Cache {
                 ));
             }
         }
-        let partial = self.root.join(format!("{name}.partial"));
+        self.clear_abandoned();
+        let partial = self.root.join(format!("{name}{PARTIAL}"));
         let result = (|| {
             for folder in [&partial, &place] {
                 remove(folder).map_err(EntryError::Cache)?;
@@ -123,6 +127,22 @@ impl Cache {
         // Whatever failed: what is half made is large, and no use to anybody.
         let _ = remove(&partial);
         result.map(|()| place)
+    }
+
+    /// Removes what builds left that were killed while they made an entry: gigabytes, and with
+    /// another key nobody would come back to them. Only to save space, so what fails is passed over.
+    fn clear_abandoned(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let file_name = entry.file_name();
+            let Some(name) = file_name.to_str().and_then(|n| n.strip_suffix(PARTIAL)) else {
+                continue;
+            };
+            // Whoever is still at it holds this; for our own entry we do, and clear it ourselves.
+            let lock = File::open(self.root.join(format!("{name}.lock")));
+            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                let _ = remove(&entry.path());
+            }
+        }
     }
 
     fn lock(&self, name: &str, progress: &dyn Progress) -> Result<File, Error> {
@@ -262,6 +282,23 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, ["thing.lock", "thing.log"]);
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_cleared_but_not_what_one_is_at() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cache = Cache::at(scratch.path().into()).unwrap();
+        for name in ["killed", "running"] {
+            let half = scratch.path().join(format!("{name}{PARTIAL}"));
+            fs::create_dir(&half).unwrap();
+            fs::write(half.join("half"), "x").unwrap();
+        }
+        drop(cache.lock("killed", &Silent).unwrap());
+        let running = cache.lock("running", &Silent).unwrap();
+        get(&cache, &AtomicU32::new(0));
+        assert!(!scratch.path().join("killed.partial").exists());
+        assert!(scratch.path().join("running.partial/half").exists());
+        drop(running);
     }
 
     #[test]
