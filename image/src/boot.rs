@@ -12,6 +12,9 @@ pub const COMMAND_LINE: &str = "console=ttyS1,115200 console=ttyS0,115200 consol
 /// Fixed, so that the same input gives the same bytes.
 pub const EPOCH: u32 = 1_767_225_600;
 
+/// The same as date(1) prints it, for the kernel, which shows it as it is (`uname -v`).
+pub const EPOCH_DATE: &str = "Thu Jan  1 00:00:00 UTC 2026";
+
 /// The kernel's name in the netboot folder and on the ISO.
 pub const KERNEL: &str = "vmlinuz";
 /// The initramfs' name in the netboot folder.
@@ -23,4 +26,21 @@ pub fn os_release(version: &str) -> String {
         "ID=kedge\nNAME=kedge\nPRETTY_NAME=\"kedge {version}\"\nVERSION_ID={version}\n\
          VARIANT=\"recovery image\"\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn both_forms_of_the_time_are_the_same() {
+        let date = Command::new("date")
+            .args(["--utc", "--date", &format!("@{EPOCH}")])
+            .arg("+%a %b %e %H:%M:%S UTC %Y")
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(date.stdout).unwrap().trim(), EPOCH_DATE);
+    }
 }

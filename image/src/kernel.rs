@@ -24,7 +24,7 @@ pub use fragments::{Fragments, Request};
 pub use kconfig::Mismatch;
 
 /// Raised when this module does something else with the same input.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Files of a cache entry.
 const BZIMAGE: &str = "bzImage";

@@ -159,7 +159,7 @@ fn xorriso_and_mtools_read_the_iso() {
         let files = String::from_utf8(run("xorriso", &find)?)?;
         for (name, artefact) in [
             ("/vmlinuz", "netboot/vmlinuz"),
-            ("/initramfs.cpio.xz", "netboot/initramfs.cpio.xz"),
+            ("/initrd.xz", "netboot/initramfs.cpio.xz"),
         ] {
             let copy = folder.path().join(name.trim_start_matches('/'));
             run(

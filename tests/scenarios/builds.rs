@@ -6,12 +6,17 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kedge_tests::child::Child;
 use kedge_tests::{Folder, out, scenario};
+
+/// How long one build may take: cargo compiles two workspaces' worth beside other scenarios. Not long
+/// enough for a kernel, which must be in the cache.
+const BUILD: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_build_elsewhere_gives_the_same_bytes_and_survives_what_may_happen() {
@@ -69,11 +74,20 @@ impl Checkout {
             // The tests' own build must not show through.
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("CARGO_MANIFEST_DIR")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .process_group(0);
         command
+    }
+
+    /// Starts `command`, whose output goes to a file called `log` beside the copy.
+    fn start(&self, mut command: Command, log: &str) -> Result<Build> {
+        let log = self.root.with_file_name(log);
+        let child = Child::spawn(&mut command, &log, None)?;
+        Ok(Build { child, log })
+    }
+
+    /// Runs a build to its end, well or not.
+    fn run(&self, command: Command, log: &str) -> Result<Ended> {
+        self.start(command, log)?.ended()
     }
 
     fn sums(&self) -> Result<String> {
@@ -103,6 +117,39 @@ impl Checkout {
     }
 }
 
+/// A build under way; it ends with the test.
+struct Build {
+    child: Child,
+    log: PathBuf,
+}
+
+/// A build that ended, and what it said.
+struct Ended {
+    status: ExitStatus,
+    said: String,
+}
+
+impl Build {
+    fn ended(mut self) -> Result<Ended> {
+        let status = self.child.wait(BUILD);
+        let said = fs::read(&self.log).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let status = status.with_context(|| {
+            format!(
+                "is the kernel in the cache? `cargo xtask build` puts it there. It said:\n{said}"
+            )
+        })?;
+        Ok(Ended { status, said })
+    }
+}
+
+impl Ended {
+    fn must_be_fine(&self) -> Result<()> {
+        ensure!(self.status.success(), "{}: {}", self.status, self.said);
+        Ok(())
+    }
+}
+
 fn said(output: &Output) -> String {
     format!(
         "{}{}",
@@ -111,16 +158,8 @@ fn said(output: &Output) -> String {
     )
 }
 
-fn finish(mut command: Command) -> Result<Output> {
-    let child = command.spawn().context("starting cargo xtask build")?;
-    child
-        .wait_with_output()
-        .context("waiting for cargo xtask build")
-}
-
 fn gives_the_same_bytes(copy: &Checkout) -> Result<()> {
-    let output = finish(copy.build())?;
-    ensure!(output.status.success(), "{}", said(&output));
+    copy.run(copy.build(), "first.log")?.must_be_fine()?;
     copy.is_whole()?;
     let here = String::from_utf8(out::read("SHA256SUMS")?)?;
     let there = copy.sums()?;
@@ -134,14 +173,10 @@ fn gives_the_same_bytes(copy: &Checkout) -> Result<()> {
 
 fn is_quick_when_nothing_changed(copy: &Checkout) -> Result<()> {
     let started = Instant::now();
-    let output = finish(copy.build())?;
+    let build = copy.run(copy.build(), "unchanged.log")?;
     let took = started.elapsed();
-    ensure!(output.status.success(), "{}", said(&output));
-    ensure!(
-        said(&output).contains("nothing has changed"),
-        "{}",
-        said(&output)
-    );
+    build.must_be_fine()?;
+    ensure!(build.said.contains("nothing has changed"), "{}", build.said);
     println!("a build with nothing changed took {took:?}");
     // The promise is 5 s on an idle machine; this one may be busy with other scenarios.
     ensure!(took < Duration::from_secs(30), "it took {took:?}");
@@ -154,24 +189,22 @@ fn leaves_the_old_artefacts_when_interrupted(copy: &Checkout) -> Result<()> {
     let mut interrupted = 0;
     for tenth in 0..10 {
         copy.change_something()?;
-        let mut command = copy.build();
-        let child = command.spawn().context("starting cargo xtask build")?;
-        let group = i32::try_from(child.id())?;
+        let build = copy.start(copy.build(), "interrupted.log")?;
         sleep(Duration::from_millis(300 + 700 * tenth));
         let ctrl_c = Command::new("kill")
-            .args(["-INT", "--", &format!("-{group}")])
+            .args(["-INT", "--", &format!("-{}", build.child.id())])
             .status()?;
-        let output = child.wait_with_output()?;
-        if ctrl_c.success() && !output.status.success() {
+        let build = build.ended()?;
+        if ctrl_c.success() && !build.status.success() {
             interrupted += 1;
         }
         copy.is_whole()
-            .with_context(|| format!("after ctrl-C: {}", said(&output)))?;
+            .with_context(|| format!("after ctrl-C: {}", build.said))?;
         ensure!(copy.sums()? == before, "ctrl-C changed out/");
         ensure!(
             !copy.root.join("out.new").exists(),
             "ctrl-C left out.new behind: {}",
-            said(&output)
+            build.said
         );
     }
     ensure!(
@@ -181,8 +214,7 @@ fn leaves_the_old_artefacts_when_interrupted(copy: &Checkout) -> Result<()> {
     // A build that is killed leaves its folder; the next one takes it away.
     fs::create_dir(copy.root.join("out.new"))?;
     fs::write(copy.root.join("out.new/kedge.iso"), "half")?;
-    let output = finish(copy.build())?;
-    ensure!(output.status.success(), "{}", said(&output));
+    copy.run(copy.build(), "after.log")?.must_be_fine()?;
     ensure!(
         !copy.root.join("out.new").exists(),
         "out.new is still there"
@@ -192,19 +224,14 @@ fn leaves_the_old_artefacts_when_interrupted(copy: &Checkout) -> Result<()> {
 
 fn takes_turns_with_another(copy: &Checkout) -> Result<()> {
     copy.change_something()?;
-    let first = copy.build().spawn()?;
-    let second = copy.build().spawn()?;
-    let outputs = [first.wait_with_output()?, second.wait_with_output()?];
-    for output in &outputs {
-        ensure!(output.status.success(), "{}", said(output));
+    let builds = ["one.log", "other.log"].map(|log| copy.start(copy.build(), log));
+    let mut waited = 0;
+    for build in builds {
+        let build = build?.ended()?;
+        build.must_be_fine()?;
+        waited += usize::from(build.said.contains("another build runs in this checkout"));
     }
-    let waited = |output: &&Output| said(output).contains("another build runs in this checkout");
-    ensure!(
-        outputs.iter().filter(waited).count() == 1,
-        "nobody waited:\n{}---\n{}",
-        said(&outputs[0]),
-        said(&outputs[1])
-    );
+    ensure!(waited == 1, "{waited} of two builds waited for the other");
     copy.is_whole()
 }
 
@@ -260,9 +287,9 @@ fn names_what_it_cannot_fetch(copy: &Checkout, folder: &Folder) -> Result<()> {
         .env("CARGO_HOME", cargo_home)
         .env("CARGO_NET_RETRY", "0")
         .env_remove("CARGO_TARGET_DIR");
-    let output = command.output().context("starting unshare")?;
-    let said = said(&output);
-    ensure!(!output.status.success(), "{said}");
+    let build = copy.run(command, "offline.log")?;
+    let said = build.said;
+    ensure!(!build.status.success(), "{said}");
     ensure!(
         said.contains("failed to download") || said.contains("failed to get"),
         "what could not be fetched is not named: {said}"

@@ -67,7 +67,7 @@ impl Child {
         let name = command.get_program().to_string_lossy().into_owned();
         end_with_us(command, namespaces);
         let child = command.spawn().with_context(|| {
-            format!("starting {name} (is it installed? `cargo xtask host` tells)")
+            format!("starting {name} (is it installed? `cargo xtask doctor-host` tells)")
         })?;
         Ok(Self {
             name,
@@ -140,9 +140,9 @@ impl Drop for Child {
 pub fn output(command: &mut Command, namespaces: Option<&Namespaces>) -> Result<Vec<u8>> {
     end_with_us(command, namespaces);
     let name = command.get_program().to_string_lossy().into_owned();
-    let out = command
-        .output()
-        .with_context(|| format!("starting {name} (is it installed? `cargo xtask host` tells)"))?;
+    let out = command.output().with_context(|| {
+        format!("starting {name} (is it installed? `cargo xtask doctor-host` tells)")
+    })?;
     if !out.status.success() {
         bail!(
             "{command:?} failed ({}): {}",

@@ -20,7 +20,7 @@ pub const IDENTITY: [&str; 3] = ["Anchor Works", "Dock 7", "SN-0042"];
 ///
 /// ttyS0 is first: all legacy ports are one console driver, which takes the first it is told, and none
 /// when that one is missing.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=ttyS1,115200 console=tty0 loglevel=6";
+pub const COMMAND_LINE: &str = "console=ttyS1,115200 console=ttyS0,115200 console=tty0 loglevel=6";
 
 /// The id of the boot medium's device, for [`Running::unplug`] and [`Running::eject`].
 pub const MEDIUM: &str = "medium";
@@ -235,7 +235,14 @@ impl<'a> Machine<'a> {
             Controller::Ahci => (Some("ahci"), format!("ide-hd,bus=hba{n}.0")),
             Controller::VirtioScsi => (Some("virtio-scsi-pci"), format!("scsi-hd,bus=hba{n}.0")),
             Controller::Megasas => (Some("megasas"), format!("scsi-hd,bus=hba{n}.0")),
-            Controller::Mptsas => (Some("mptsas1068"), format!("scsi-hd,bus=hba{n}.0")),
+            // SAS disks are told apart by their world-wide names: Linux leaves one without alone.
+            Controller::Mptsas => (
+                Some("mptsas1068"),
+                format!(
+                    "scsi-hd,bus=hba{n}.0,wwn={:#x}",
+                    0x5000_c500_0000_0000 + n as u64
+                ),
+            ),
             Controller::Lsi => (Some("lsi53c895a"), format!("scsi-hd,bus=hba{n}.0")),
             Controller::Pvscsi => (Some("pvscsi"), format!("scsi-hd,bus=hba{n}.0")),
         };

@@ -8,6 +8,7 @@ mod sizes;
 mod test;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -182,7 +183,8 @@ fn remove_debris_on_signal(out: &Path) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {
         // What cannot be removed here is removed by the next build.
         let _ = std::fs::remove_dir_all(&debris);
-        eprintln!("\ninterrupted: out/ is as it was before");
+        // Standard error may be gone with the terminal; a panic here would keep the process alive.
+        let _ = writeln!(std::io::stderr(), "\ninterrupted: out/ is as it was before");
         std::process::exit(130);
     })
     .context("cannot watch for ctrl-C")

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::Error;
-use crate::boot::EPOCH;
+use crate::boot::EPOCH_DATE;
 use crate::program;
 
 /// How many lines of a failed build an error shows.
@@ -90,7 +90,7 @@ pub(super) fn run(
         .env("KBUILD_BUILD_USER", "kedge")
         .env("KBUILD_BUILD_HOST", "kedge")
         .env("KBUILD_BUILD_VERSION", "1")
-        .env("KBUILD_BUILD_TIMESTAMP", format!("@{EPOCH}"))
+        .env("KBUILD_BUILD_TIMESTAMP", EPOCH_DATE)
         .stdin(Stdio::null())
         .stdout(writer.try_clone().map_err(file)?)
         .stderr(writer);
