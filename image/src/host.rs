@@ -98,7 +98,6 @@ pub const PACKAGES: &[Package] = &[
         "dnsmasq-base",
         "DHCP and TFTP in the scenarios' own networks",
     ),
-    test("nginx-light", "HTTP in the scenarios' own networks"),
     test("iproute2", "makes the scenarios' own networks"),
     test("util-linux", "unshare, mkswap"),
     test("procps", "kill, for the builds that are interrupted"),

@@ -11,7 +11,7 @@
 //!   cd/n0.pcap       packets, where there is a network
 //! ```
 //!
-//! Whatever is started (QEMU, nbdkit, dnsmasq, nginx, a network namespace) ends with the test, also
+//! Whatever is started (QEMU, nbdkit, dnsmasq, httpd, a network namespace) ends with the test, also
 //! when the test is killed: see [`child`].
 
 pub mod boot;

@@ -122,44 +122,32 @@ impl Network {
         Ok(log)
     }
 
-    /// Starts an HTTP server for the files under `root`; gives its access log.
+    /// Starts an HTTP server (busybox's) for the files under `root`; gives its log, which has a line
+    /// `url:/path` for each request.
     pub fn serve_http(&mut self, root: &Path) -> Result<PathBuf> {
-        let folder = &self.folder;
-        let access = folder.join("http.access");
-        let config = folder.join("nginx.conf");
-        let text = format!(
-            "daemon off;\nmaster_process off;\npid {0}/nginx.pid;\nuser root;\n\
-             events {{}}\n\
-             http {{\n  access_log {0}/http.access;\n  default_type application/octet-stream;\n\
-             \x20 client_body_temp_path {0}/nginx-body;\n  proxy_temp_path {0}/nginx-proxy;\n\
-             \x20 fastcgi_temp_path {0}/nginx-fastcgi;\n  uwsgi_temp_path {0}/nginx-uwsgi;\n\
-             \x20 scgi_temp_path {0}/nginx-scgi;\n\
-             \x20 server {{ listen {HOST}:80; root {1}; }}\n}}\n",
-            folder.display(),
-            root.display()
-        );
-        std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
-        let mut command = Command::new("nginx");
+        let log = self.folder.join("http.log");
+        let mut command = Command::new("/bin/busybox");
         command
-            .arg("-p")
-            .arg(folder)
-            .arg("-c")
-            .arg(&config)
-            .args(["-e", "stderr"]);
-        let log = folder.join("nginx.log");
+            .args(["httpd", "-f", "-vv", "-p", &format!("{HOST}:80"), "-h"])
+            .arg(root);
         let mut server = Child::spawn(&mut command, &log, Some(&self.namespaces))?;
-        // nginx makes its pid file when it listens.
-        let pid = folder.join("nginx.pid");
+        // It does not say when it listens; its network does (proc(5), /proc/net/tcp: state 0A).
+        let sockets = format!("/proc/{}/net/tcp", server.id());
+        let listens = |table: String| {
+            table
+                .lines()
+                .any(|line| line.contains(":0050 ") && line.contains(" 0A "))
+        };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !pid.exists() {
+        while !std::fs::read_to_string(&sockets).is_ok_and(listens) {
             server.must_run()?;
             if Instant::now() > deadline {
-                bail!("nginx did not start within 30 s:\n{}", server.log_tail());
+                bail!("httpd did not start within 30 s:\n{}", server.log_tail());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         self.servers.push(server);
-        Ok(access)
+        Ok(log)
     }
 
     /// Ends the server that was started last.
