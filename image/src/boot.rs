@@ -2,10 +2,12 @@
 
 /// The kernel's command line on every medium.
 ///
-/// A shell and the kernel's words on the first two serial ports (serial-over-LAN is either,
-/// by vendor) and on the screen, which comes last and so is `/dev/console`. Level 6 shows
-/// notices, warnings and errors: a kernel's full chatter takes 3 s on a real 115200 baud line.
-pub const COMMAND_LINE: &str = "console=ttyS1,115200 console=ttyS0,115200 console=tty0 loglevel=6";
+/// The kernel's words go to the first serial port and to the screen, which comes last and so is
+/// `/dev/console`; /init puts a shell on every other terminal too. One serial port only: all 8250
+/// ports are one console to the kernel, and the first that is named gets it, whether it exists
+/// or not. Level 6 shows notices, warnings and errors: a kernel's full chatter takes 2 s on a
+/// real 115200 baud line.
+pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6";
 
 /// The time of every file in every artefact, in seconds since 1970: 2026-01-01T00:00:00Z.
 ///

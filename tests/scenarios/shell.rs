@@ -33,7 +33,7 @@ fn sleep_in_the_foreground(console: &mut Console) -> Result<()> {
 fn is_a_full_terminal(console: &mut Console) -> Result<()> {
     sleep_in_the_foreground(console)?;
     console.send(CTRL_C)?;
-    console.send("echo ended with $''?\n")?;
+    console.send("echo ended with $?\n")?;
     console.expect("ended with 130", SOON)?;
 
     sleep_in_the_foreground(console)?;
