@@ -4,6 +4,7 @@
 //! one copy: each step needs what the one before left.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -54,13 +55,19 @@ impl Checkout {
             .output()
             .context("listing the checkout's files with git")?;
         ensure!(listing.status.success(), "git ls-files: {listing:?}");
-        for name in String::from_utf8(listing.stdout)?
-            .split_terminator('\0')
-            .filter(|name| from.join(name).exists())
-        {
-            let to = root.join(name);
+        for name in String::from_utf8(listing.stdout)?.split_terminator('\0') {
+            let (from, to) = (from.join(name), root.join(name));
+            // What git knows may be deleted here.
+            let Ok(kind) = fs::symlink_metadata(&from) else {
+                continue;
+            };
             fs::create_dir_all(to.parent().context("a file without folder")?)?;
-            fs::copy(from.join(name), &to).with_context(|| format!("copying {name}"))?;
+            let copied = if kind.is_symlink() {
+                fs::read_link(&from).and_then(|target| symlink(target, &to))
+            } else {
+                fs::copy(&from, &to).map(drop)
+            };
+            copied.with_context(|| format!("copying {name}"))?;
         }
         Ok(Self { root })
     }
