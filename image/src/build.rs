@@ -113,6 +113,7 @@ pub struct Inputs {
 /// See [`Error`]; whatever fails, the old artefacts stay.
 pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Error> {
     let _lock = Lock::take(&request.root.join("target/build.lock"), progress)?;
+    out::clear_abandoned(&request.out)?;
     host::ensure(&[Need::Build], progress)?;
     let inputs = gather(request, progress)?;
     let archive = inputs.userland.tree.to_cpio(EPOCH)?;

@@ -4,6 +4,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -69,8 +71,9 @@ impl Staging {
     /// # Errors
     /// When the folder cannot be made.
     pub fn start(target: &Path) -> Result<Staging, Error> {
+        let _gate = gate();
+        clear_abandoned(target)?;
         let folder = staging_folder(target);
-        remove(&folder)?;
         fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
         Ok(Staging {
             folder,
@@ -88,6 +91,7 @@ impl Staging {
     /// # Errors
     /// When it cannot be written whole: a full disk, above all.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf, Error> {
+        let _gate = gate();
         let path = self.folder.join(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
@@ -102,6 +106,7 @@ impl Staging {
     /// When the disk is full or the rename fails; the old target is whole then.
     pub fn commit(self) -> Result<(), Error> {
         sync_tree(&self.folder)?;
+        let _gate = gate();
         if self.target.exists() {
             renameat_with(CWD, &self.folder, CWD, &self.target, RenameFlags::EXCHANGE)
                 .map_err(|errno| failed("replace", &self.target)(errno.into()))?;
@@ -122,6 +127,37 @@ impl Drop for Staging {
         // What cannot be removed now is removed by the next build.
         let _ = remove(&self.folder);
     }
+}
+
+/// Held while a folder in the making is written or put in place, so that [`abandon`] never removes
+/// what has just become the target.
+static GATE: Mutex<()> = Mutex::new(());
+
+fn gate() -> MutexGuard<'static, ()> {
+    // Whoever panicked under it left the file system as a killed process would.
+    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives up the new `target` that another thread is making: for a handler of ctrl-C, which ends the
+/// process next. The other thread writes nothing after this.
+pub fn abandon(target: &Path) {
+    let gate = gate();
+    // Programs that were started may still write for a moment, until the signal has ended them.
+    for _ in 0..100 {
+        if remove(&staging_folder(target)).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::mem::forget(gate);
+}
+
+/// Removes what an interrupted build of `target` left. The caller holds the [`Lock`].
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn clear_abandoned(target: &Path) -> Result<(), Error> {
+    remove(&staging_folder(target))
 }
 
 /// Where a new `target` is made: beside it, so that a rename is enough.
@@ -163,7 +199,6 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     #[test]
     fn a_commit_replaces_the_whole_folder() {

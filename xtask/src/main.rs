@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kedge_image::build::{Outcome, Request};
 use kedge_image::host::{self, Need};
-use kedge_image::out::staging_folder;
+use kedge_image::out::abandon;
 
 use crate::progress::Terminal;
 
@@ -179,10 +179,9 @@ fn build(request: &Request, progress: &Terminal) -> anyhow::Result<()> {
 /// ctrl-C and SIGTERM remove the half-made folder before the process ends; the programs that it
 /// started end with it.
 fn remove_debris_on_signal(out: &Path) -> anyhow::Result<()> {
-    let debris = staging_folder(out);
+    let out = out.to_path_buf();
     ctrlc::set_handler(move || {
-        // What cannot be removed here is removed by the next build.
-        let _ = std::fs::remove_dir_all(&debris);
+        abandon(&out);
         // Standard error may be gone with the terminal; a panic here would keep the process alive.
         let _ = writeln!(std::io::stderr(), "\ninterrupted: out/ is as it was before");
         std::process::exit(130);
