@@ -123,13 +123,13 @@ pub struct Status {
 pub enum Error {
     /// The user may not install, so nothing was started.
     #[error(
-        "these Debian packages are missing: {names}\n\
-         Nothing was started. Run this, then the same command again:\n\n    \
-         sudo apt-get update && sudo apt-get install --no-install-recommends -y {names}\n"
+        "Debian packages are missing. Nothing was started. Run this, then the same command again:\n\n    \
+         {}\n\n`cargo xtask doctor-host` tells what each is for.",
+        install_line(names)
     )]
     Missing {
-        /// Names, apart by blanks.
-        names: String,
+        /// Which.
+        names: Vec<&'static str>,
     },
     /// apt-get failed.
     #[error(
@@ -213,7 +213,7 @@ pub fn versions(names: &[&str]) -> Result<BTreeMap<String, String>, Error> {
 /// # Errors
 /// When something is missing and could not be, or must not be, installed.
 pub fn ensure(needs: &[Need], progress: &dyn Progress) -> Result<(), Error> {
-    let missing: Vec<&str> = status(needs)?
+    let missing: Vec<&'static str> = status(needs)?
         .iter()
         .filter(|status| status.version.is_none())
         .map(|status| status.package.name)
@@ -221,10 +221,10 @@ pub fn ensure(needs: &[Need], progress: &dyn Progress) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names = missing.join(" ");
     if !rustix::process::geteuid().is_root() {
-        return Err(Error::Missing { names });
+        return Err(Error::Missing { names: missing });
     }
+    let names = missing.join(" ");
     progress.step(&format!("installing Debian packages: {names}"));
     // A fresh machine has no package lists, and old lists name files that are gone: a first
     // failure is answered with new lists.
@@ -234,6 +234,14 @@ pub fn ensure(needs: &[Need], progress: &dyn Progress) -> Result<(), Error> {
     program::run(Command::new("apt-get").args(["-q", "update"]))
         .and_then(|_| install(&missing))
         .map_err(|source| Error::Install { names, source })
+}
+
+/// The line that installs `names`, for somebody who is not root.
+pub fn install_line(names: &[&str]) -> String {
+    format!(
+        "sudo apt-get update && sudo apt-get install --no-install-recommends -y {}",
+        names.join(" ")
+    )
 }
 
 fn install(names: &[&str]) -> Result<(), program::Error> {

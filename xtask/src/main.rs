@@ -212,9 +212,6 @@ fn doctor_host() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("missing; the build installs them when you are root, or:\n");
-    println!(
-        "    sudo apt-get install --no-install-recommends -y {}",
-        missing.join(" ")
-    );
+    println!("    {}", host::install_line(&missing));
     Ok(ExitCode::FAILURE)
 }

@@ -305,11 +305,10 @@ fn give_up_on_hung_disks() {
             Err(e) => u8::try_from(e.raw_os_error().unwrap_or(1)).unwrap_or(1),
         });
         let answer = call.map(|call| call.wait(Instant::now() + Duration::from_secs(1)));
-        match answer {
-            Ok(Some(0)) => notice!("{disk} has requests under way that do not end: set offline"),
-            answer => {
-                notice!("{disk} has requests under way, and cannot be set offline: {answer:?}")
-            }
+        if matches!(answer, Ok(Some(0))) {
+            notice!("{disk} has requests under way that do not end: set offline");
+        } else {
+            notice!("{disk} has requests under way that do not end, and cannot be set offline");
         }
     }
 }
