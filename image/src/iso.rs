@@ -141,8 +141,7 @@ fn volume_id(uki: &Uki) -> String {
     format!("KEDGE_{}", sha256::hex(&uki.bytes)[..8].to_uppercase())
 }
 
-/// isolinux' configuration: starts at once; Shift or Alt held down gives its `boot:` prompt,
-/// where `kedge` and further kernel arguments can be typed.
+/// isolinux' configuration: starts at once, because every second counts and there is one choice.
 fn isolinux_cfg(uki: &Uki) -> String {
     let megabytes = uki.bytes.len() as f64 / 1e6;
     format!(
