@@ -104,7 +104,7 @@ pub(crate) fn survive(start: Start) {
             .map(|s| (*s).to_string())
             .or_else(|| panic.payload().downcast_ref::<String>().cloned())
             .unwrap_or_default();
-        crate::message::warning!("init panicked at {place}: {what}; restarting it");
+        kedge_message::warning!("init panicked at {place}: {what}; restarting it");
         restart();
     }));
     install_handlers();

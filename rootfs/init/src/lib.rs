@@ -9,12 +9,10 @@
 //! or that is worth more than none.
 
 mod child;
-mod cmdline;
 mod consoles;
 mod crash;
 mod links;
 mod log;
-mod message;
 mod mountinfo;
 mod mounts;
 mod plain;

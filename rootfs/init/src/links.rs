@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use crate::message::{info, warning};
+use kedge_message::{info, warning};
 
 /// `ARPHRD_ETHER` (linux/if_arp.h). InfiniBand, for one, joins groups over the wire when it comes
 /// up.

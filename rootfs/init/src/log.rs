@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::message::warning;
+use kedge_message::warning;
 
 /// Bytes of one file at most, and at least; between them a 64th of the memory.
 const LARGEST: u64 = 4 << 20;

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use crate::message::{info, warning};
+use kedge_message::{info, warning};
 
 /// One file system to mount.
 struct Mount {

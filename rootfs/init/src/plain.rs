@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::{WaitOptions, wait};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::message::warning;
 use crate::signals::{End, Request, Signals, unblocked};
+use kedge_message::warning;
 
 /// Never returns.
 pub(crate) fn run(reason: &str) -> ! {

@@ -6,7 +6,7 @@
 //! | `console=NAME[,OPTIONS]` | a shell on NAME (the kernel's own word) |
 //! | `kedge.hostname=NAME` | the host's name, RFC 1123; default `kedge` |
 
-use crate::cmdline::{Argument, arguments};
+use kedge_settings::cmdline::{Argument, arguments};
 
 /// The validated arguments.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use crate::message::{info, notice, warning};
 use crate::signals::unblocked;
+use kedge_message::{info, notice, warning};
 
 /// A shell that ends sooner than this did not serve anybody.
 const QUICK: Duration = Duration::from_secs(1);

@@ -16,11 +16,11 @@ use rustix::process::{WaitOptions, wait};
 
 use crate::child::{Call, code, error};
 use crate::consoles::kernel_consoles;
-use crate::message::{notice, warning};
 use crate::mountinfo::{Mounted, to_unmount};
 use crate::plain::command;
 use crate::shells::Shells;
 use crate::signals::{End, Request, Signals};
+use kedge_message::{notice, warning};
 
 /// For processes to end after SIGTERM, and after SIGKILL.
 const TERM: Duration = Duration::from_secs(3);

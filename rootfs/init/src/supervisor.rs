@@ -15,7 +15,6 @@ use crate::child::Call;
 use crate::consoles::{self, Presence};
 use crate::crash::Start;
 use crate::log::Log;
-use crate::message::{info, notice, warning};
 use crate::power_button::{self, Button, Press};
 use crate::settings::Settings;
 use crate::shells::Shells;
@@ -24,6 +23,7 @@ use crate::signals::{End, Request, Signals, unblocked};
 use crate::terminal::BANNER;
 use crate::uevents::Uevents;
 use crate::{links, mounts};
+use kedge_message::{info, notice, warning};
 
 /// Devices have appeared when none did for so long ...
 const QUIET: Duration = Duration::from_millis(400);

@@ -1,8 +1,6 @@
 //! The machine as one JSON object (RFC 8259), for `kedge banner --json`.
-//!
-//! Written by hand: it is fifty lines, and serde is a hundred kilobytes.
 
-use std::fmt::Write;
+use kedge_json::{array, number, object, optional, text};
 
 use crate::Machine;
 use crate::disks::{Disk, Looked};
@@ -85,54 +83,4 @@ fn content(content: Option<&Content>) -> String {
             ("label", optional(content.label.as_deref())),
         ])
     })
-}
-
-fn object(members: &[(&str, String)]) -> String {
-    let members: Vec<String> = members
-        .iter()
-        .map(|(name, value)| format!("\"{name}\":{value}"))
-        .collect();
-    format!("{{{}}}", members.join(","))
-}
-
-fn array(values: impl Iterator<Item = String>) -> String {
-    format!("[{}]", values.collect::<Vec<_>>().join(","))
-}
-
-fn number<T: ToString>(value: Option<T>) -> String {
-    value.map_or("null".into(), |value| value.to_string())
-}
-
-fn optional(value: Option<&str>) -> String {
-    value.map_or("null".into(), text)
-}
-
-fn text(value: &str) -> String {
-    let mut out = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            _ => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    out + "\""
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_escaped() {
-        assert_eq!(
-            text("a\"b\\c\n\u{1b}\u{1f600}"),
-            r#""a\"b\\c\u000a\u001b\ud83d\ude00""#
-        );
-    }
 }

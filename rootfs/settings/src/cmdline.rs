@@ -6,15 +6,15 @@
 
 /// One word: `name` or `name=value`. Bytes, because nothing promises text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Argument {
+pub struct Argument {
     /// What stands before the first `=`.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// What stands after it; `None` without a `=`.
-    pub(crate) value: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
 }
 
 /// Splits `/proc/cmdline`.
-pub(crate) fn arguments(raw: &[u8]) -> Vec<Argument> {
+pub fn arguments(raw: &[u8]) -> Vec<Argument> {
     let mut rest = raw;
     let mut found = Vec::new();
     loop {

@@ -1,8 +1,8 @@
-//! What init says: one record in the kernel's log a message.
+//! What init and the services say: one record in the kernel's log a message.
 //!
 //! The kernel's log is the one place that exists before any file system is mounted, keeps the
 //! order between the kernel's words and ours, and reaches every kernel console (by `loglevel=`).
-//! [`crate::log`] copies it to a file.
+//! Init copies it to `/var/log/messages`.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -11,8 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 /// How much a message matters: the kernel's log levels, of which three are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// Something failed; init goes on without it.
+pub enum Level {
+    /// Something failed; the rest goes on without it.
     Warning = 4,
     /// The operator wants to see it as it happens.
     Notice = 5,
@@ -25,7 +25,7 @@ const LONGEST: usize = 900;
 
 /// Writes one message. It never fails: without `/dev/kmsg` it goes to stderr, which is
 /// `/dev/console` for PID 1.
-pub(crate) fn say(level: Level, text: fmt::Arguments<'_>) {
+pub fn say(level: Level, text: fmt::Arguments<'_>) {
     let text = one_line(&text.to_string());
     let record = format!("<{}>kedge: {text}\n", level as u8);
     let kmsg = OpenOptions::new()
@@ -55,26 +55,27 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// Says that something failed, and that init goes on.
+/// Says that something failed, and that the rest goes on.
+#[macro_export]
 macro_rules! warning {
     ($($arg:tt)*) => {
-        $crate::message::say($crate::message::Level::Warning, format_args!($($arg)*))
+        $crate::say($crate::Level::Warning, format_args!($($arg)*))
     };
 }
 /// Says what the operator wants to see as it happens.
+#[macro_export]
 macro_rules! notice {
     ($($arg:tt)*) => {
-        $crate::message::say($crate::message::Level::Notice, format_args!($($arg)*))
+        $crate::say($crate::Level::Notice, format_args!($($arg)*))
     };
 }
 /// Says what is for the log only.
+#[macro_export]
 macro_rules! info {
     ($($arg:tt)*) => {
-        $crate::message::say($crate::message::Level::Info, format_args!($($arg)*))
+        $crate::say($crate::Level::Info, format_args!($($arg)*))
     };
 }
-pub(crate) use {info, notice, warning};
-
 #[cfg(test)]
 mod tests {
     use super::*;

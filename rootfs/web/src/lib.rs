@@ -1,0 +1,1 @@
+//! HTTP and HTTPS for kedge's tools: one request, bounded in time and size.
