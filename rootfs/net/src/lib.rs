@@ -1,1 +1,4 @@
-//! (empty)
+//! Addresses (wip)
+pub mod config;
+pub mod mac;
+pub mod prefix;
