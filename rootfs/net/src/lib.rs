@@ -1,4 +1,8 @@
 //! Addresses (wip)
 pub mod config;
+pub mod links;
 pub mod mac;
+pub mod neighbour;
+mod packet;
 pub mod prefix;
+pub mod rtnetlink;
