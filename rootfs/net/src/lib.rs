@@ -1,4 +1,6 @@
 //! Addresses (wip)
+pub mod advice;
+pub mod assign;
 pub mod config;
 pub mod links;
 pub mod mac;
