@@ -7,7 +7,7 @@
 /// ports are one console to the kernel, and the first that is named gets it, whether it exists
 /// or not. Level 6 shows notices, warnings and errors: a kernel's full chatter takes 2 s on a
 /// real 115200 baud line.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6";
+pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0";
 
 /// The time of every file in every artefact, in seconds since 1970: 2026-01-01T00:00:00Z.
 ///

@@ -18,6 +18,7 @@ mod mounts;
 mod plain;
 pub mod power;
 mod power_button;
+mod services;
 mod settings;
 mod shells;
 mod shutdown;
@@ -44,6 +45,7 @@ written out and unmounted, each with a time limit; asking twice forces the end.
 Arguments on the kernel's command line:
   console=NAME[,OPTIONS]   a shell on NAME, such as ttyS0,115200
   kedge.hostname=NAME      the host's name (default: kedge)
+  ip=, vlan=, bond= ...    kedge help net
 ";
 
 /// Runs init. As any other process than PID 1 it is what habit expects of `init 0` and `init 6`.

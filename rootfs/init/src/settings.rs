@@ -5,8 +5,11 @@
 //! |---|---|
 //! | `console=NAME[,OPTIONS]` | a shell on NAME (the kernel's own word) |
 //! | `kedge.hostname=NAME` | the host's name, RFC 1123; default `kedge` |
+//!
+//! What is for the services (`kedge.ntp=` and others) is only known by name here: they check it.
 
-use kedge_settings::cmdline::{Argument, arguments};
+use kedge_settings::Words;
+use kedge_settings::cmdline::Argument;
 
 /// The validated arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,15 +26,15 @@ pub(crate) struct Settings {
 const LONGEST_HOSTNAME: usize = 64;
 
 impl Settings {
-    /// Reads what `/proc/cmdline` holds.
-    pub(crate) fn parse(cmdline: &[u8]) -> Settings {
+    /// Reads the words of the build and the command line.
+    pub(crate) fn parse(words: &Words) -> Settings {
         let mut settings = Settings {
             hostname: "kedge".into(),
             consoles: Vec::new(),
             complaints: Vec::new(),
         };
-        for argument in arguments(cmdline) {
-            settings.take(&argument);
+        for argument in words.iter() {
+            settings.take(argument);
         }
         settings
     }
@@ -57,6 +60,12 @@ impl Settings {
                 }
                 None => "is not a host name (letters, digits, hyphens, dots; at most 64)",
             },
+            // Whose services check them.
+            b"kedge.ntp" | b"kedge.ssh_key" | b"kedge.ssh_port" | b"kedge.beacon"
+                if value.is_some() =>
+            {
+                return;
+            }
             _ if name.starts_with(b"kedge.") || name == b"kedge" => {
                 "is not an argument that kedge knows"
             }
@@ -116,10 +125,14 @@ fn hostname(value: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn parse(cmdline: &[u8]) -> Settings {
+        Settings::parse(&Words::parse(b"", cmdline))
+    }
+
     #[test]
     fn the_images_own_command_line_is_without_complaint() {
         let settings =
-            Settings::parse(b"console=ttyS1,115200 console=ttyS0,115200 console=tty0 loglevel=6\n");
+            parse(b"console=ttyS1,115200 console=ttyS0,115200 console=tty0 loglevel=6\n");
         assert_eq!(settings.consoles, ["ttyS1", "ttyS0", "tty0"]);
         assert_eq!(settings.complaints, [""; 0]);
         assert_eq!(settings.hostname, "kedge");
@@ -127,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_word_that_makes_no_sense_is_named_and_skipped() {
-        let settings = Settings::parse(
+        let settings = parse(
             b"kedge.hostname=-x kedge.hostname=good kedge.hostname kedge.hostname= kedge.foo=1 \
               kedge.=2 console= console console=../etc \"kedge.hostname=a b\" kedge.hostname=\xff quiet",
         );
@@ -177,8 +190,7 @@ mod tests {
 
     #[test]
     fn the_kernels_other_ways_to_name_a_console() {
-        let settings =
-            Settings::parse(b"console=uart8250,io,0x3f8 console=1,9600 console=0000:0.0");
+        let settings = parse(b"console=uart8250,io,0x3f8 console=1,9600 console=0000:0.0");
         assert_eq!(settings.consoles, ["ttyS1"]);
         assert_eq!(settings.complaints, [""; 0]);
     }

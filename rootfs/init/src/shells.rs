@@ -194,7 +194,8 @@ fn wait_after(quick: u32) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-fn parse_table(table: &str) -> impl Iterator<Item = (String, Pid)> {
+/// Lines of a name and a PID.
+pub(crate) fn parse_table(table: &str) -> impl Iterator<Item = (String, Pid)> {
     table.lines().filter_map(|line| {
         let (console, pid) = line.split_once(' ')?;
         let pid: i32 = pid.parse().ok().filter(|&pid| pid > 1)?;
@@ -203,7 +204,7 @@ fn parse_table(table: &str) -> impl Iterator<Item = (String, Pid)> {
 }
 
 /// Whether `pid` is a child of this process that still runs.
-fn is_child(pid: Pid) -> bool {
+pub(crate) fn is_child(pid: Pid) -> bool {
     // Without NOWAIT the status would be gone for the reaper.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::Pid(pid), look), Ok(None))

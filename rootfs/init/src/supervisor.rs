@@ -16,6 +16,7 @@ use crate::consoles::{self, Presence};
 use crate::crash::Start;
 use crate::log::Log;
 use crate::power_button::{self, Button, Press};
+use crate::services::{Line, Services};
 use crate::settings::Settings;
 use crate::shells::Shells;
 use crate::shutdown;
@@ -24,6 +25,7 @@ use crate::terminal::BANNER;
 use crate::uevents::Uevents;
 use crate::{links, mounts};
 use kedge_message::{info, notice, warning};
+use kedge_settings::Words;
 
 /// Devices have appeared when none did for so long ...
 const QUIET: Duration = Duration::from_millis(400);
@@ -57,6 +59,7 @@ struct Supervisor {
     buttons: Vec<Button>,
     settings: Settings,
     shells: Shells,
+    services: Services,
     phase: Phase,
 }
 
@@ -71,7 +74,10 @@ pub(crate) fn run(start: Start) -> ! {
         warning!("cannot read /proc/cmdline: {e}; no kernel argument is heeded");
         Vec::new()
     });
-    let settings = Settings::parse(&cmdline);
+    let built = fs::read(kedge_settings::BUILT).unwrap_or_default();
+    let words = Words::parse(&built, &cmdline);
+    let settings = Settings::parse(&words);
+    let services = services(&words);
     let uevents = Uevents::open()
         .map_err(|e| warning!("cannot watch devices: {e}; those that appear later need a look"))
         .ok();
@@ -87,6 +93,7 @@ pub(crate) fn run(start: Start) -> ! {
         buttons,
         settings,
         shells: Shells::restored(Path::new(TABLE)),
+        services: Services::new(services),
         phase: Phase::Up,
     };
     match start {
@@ -97,6 +104,16 @@ pub(crate) fn run(start: Start) -> ! {
         }
     }
     supervisor.serve()
+}
+
+/// What runs from the start to the end.
+fn services(words: &Words) -> Vec<Line> {
+    let mut services: Vec<Line> = vec![&["net", "daemon"], &["sshd"], &["clock", "service"]];
+    // Nobody is told anything unless somebody asked for it.
+    if words.all("kedge.beacon").next().is_some() {
+        services.push(&["beacon"]);
+    }
+    services
 }
 
 impl Supervisor {
@@ -143,6 +160,7 @@ impl Supervisor {
             if matches!(self.phase, Phase::Up) {
                 self.shells.start_due(Path::new(TABLE));
             }
+            self.services.start_due();
         }
     }
 
@@ -174,7 +192,8 @@ impl Supervisor {
 
     /// When something is to be done without anything happening.
     fn deadline(&self) -> Option<Instant> {
-        match self.phase {
+        let services = self.services.next_due();
+        let phase = match self.phase {
             Phase::Settling { began, last } => {
                 let limit = began + LONGEST_SETTLING;
                 let quiet = last + QUIET;
@@ -188,13 +207,16 @@ impl Supervisor {
             }
             Phase::Banner { until, .. } => Some(until),
             Phase::Up => self.shells.next_due(),
-        }
+        };
+        [services, phase].into_iter().flatten().min()
     }
 
     /// Takes every child that ended, ours or inherited.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            self.shells.ended(pid, &how(status));
+            let how = how(status);
+            self.shells.ended(pid, &how);
+            self.services.ended(pid, &how);
             if let Phase::Banner { maker, .. } = self.phase
                 && maker == pid
             {
@@ -259,7 +281,10 @@ impl Supervisor {
         let now = Instant::now();
         match self.phase {
             Phase::Settling { began, last } => {
-                let settled = now >= last + QUIET && links::all_have_carrier(Path::new(SYS));
+                let settled = now >= last + QUIET
+                    && links::all_have_carrier(Path::new(SYS))
+                    && (links::physical(Path::new(SYS)).is_empty()
+                        || Path::new(kedge_net::SETTLED).exists());
                 if settled || now >= began + LONGEST_SETTLING {
                     self.make_banner();
                 }

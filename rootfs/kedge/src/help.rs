@@ -26,9 +26,7 @@ what each takes.
   dmesg | tail, less /var/log/messages   what the kernel and kedge had to say
   mount -o ro,norecovery /dev/sda2 /mnt  look at XFS or ext4, write nothing
   chroot /mnt                            work in the system that is on it
-  ip addr add 192.0.2.7/24 dev eth0      links are up, but have no address yet
-  ip route add default via 192.0.2.1
-  udhcpc -i eth0                         ask for an address instead
+  net                                    links and addresses; net setup asks
   resize                                 tell a serial line its window's size
 
 Shells are on every console: Alt-F1 to Alt-F4, the serial ports, hvc0.

@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 7] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -49,6 +49,12 @@ pub(crate) const TOOLS: [Tool; 7] = [
         summary: "process 1; init 0 powers off, init 6 reboots",
         help: kedge_init::HELP,
         run: kedge_init::main,
+    },
+    Tool {
+        name: "net",
+        summary: "addresses: status, setup, up, down, test",
+        help: kedge_net::HELP,
+        run: kedge_net::main,
     },
     Tool {
         name: "poweroff",

@@ -97,7 +97,7 @@ pub fn assign(
     }
     if address.is_ipv6() {
         // Routers may answer nobody whose address is not of their link.
-        links::set_ipv6(&link.name, true, false);
+        links::enable_link_local(&link.name);
     }
     rtnetlink
         .add_address(link.index, fixed.address, fixed.peer, origin, None)

@@ -113,6 +113,16 @@ pub(crate) fn set_ipv6(name: &str, link_local: bool, routers: bool) {
     }
 }
 
+/// Lets a link get its link-local address, whatever it listens to.
+pub(crate) fn enable_link_local(name: &str) {
+    let file = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
+    if Path::new(&file).exists()
+        && let Err(e) = fs::write(&file, "0")
+    {
+        kedge_message::warning!("cannot write {file}: {e}");
+    }
+}
+
 /// The metric of default routes that routers on this link advertise.
 pub(crate) fn set_router_metric(name: &str, metric: u32) {
     let file = format!("/proc/sys/net/ipv6/conf/{name}/ra_defrtr_metric");
