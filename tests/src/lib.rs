@@ -17,24 +17,29 @@
 pub mod boot;
 pub mod child;
 pub mod console;
+pub mod dnsmasq;
 pub mod folder;
 pub mod kvm;
 pub mod machine;
 pub mod media;
+pub mod namespace;
 pub mod network;
 pub mod out;
 pub mod qmp;
 pub mod readlog;
 pub mod running;
 pub mod screen;
+pub mod segment;
 mod wire;
 
 pub use console::{Console, Output};
+pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
 pub use machine::{Controller, Firmware, Machine, Medium, Nic};
 pub use media::{Media, Pace};
 pub use network::Network;
 pub use running::Running;
+pub use segment::{Neighbour, Segment, Station};
 
 use std::time::Duration;
 

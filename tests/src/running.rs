@@ -188,6 +188,14 @@ impl Running {
             .map(drop)
     }
 
+    /// Pulls the cable out of network card `n` (from 0), or plugs it in again: the guest sees its carrier
+    /// go and come.
+    pub fn set_link(&mut self, n: usize, up: bool) -> Result<()> {
+        self.qmp
+            .execute("set_link", json!({ "name": format!("nic{n}"), "up": up }))
+            .map(drop)
+    }
+
     /// Takes the disc out of a drive, locked or not.
     pub fn eject(&mut self, id: &str) -> Result<()> {
         self.qmp
