@@ -15,10 +15,13 @@
 //! when the test is killed: see [`child`].
 
 pub mod boot;
+pub mod capture;
 pub mod child;
 pub mod console;
+mod dissect;
 pub mod dnsmasq;
 pub mod folder;
+pub mod frame;
 pub mod kvm;
 pub mod machine;
 pub mod media;
@@ -32,9 +35,11 @@ pub mod screen;
 pub mod segment;
 mod wire;
 
+pub use capture::Capture;
 pub use console::{Console, Output};
 pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
+pub use frame::{Frame, Kind, Mac};
 pub use machine::{Controller, Firmware, Machine, Medium, Nic};
 pub use media::{Media, Pace};
 pub use network::Network;

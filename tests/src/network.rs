@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::child::{Child, Namespaces};
+use crate::child::Child;
 use crate::dnsmasq::{Dnsmasq, Server};
 use crate::namespace::Namespace;
 use crate::segment::Segment;
@@ -88,10 +88,6 @@ impl Network {
     /// The namespace of all its segments.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
-    }
-
-    pub(crate) fn namespaces(&self) -> &Namespaces {
-        self.namespace.namespaces()
     }
 
     /// Runs a program in the network to its end; gives its standard output.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::capture::Capture;
 use crate::child::{Child, Namespaces};
 use crate::console::Console;
 use crate::folder::Folder;
@@ -194,6 +195,11 @@ impl Running {
         self.qmp
             .execute("set_link", json!({ "name": format!("nic{n}"), "up": up }))
             .map(drop)
+    }
+
+    /// What has passed through network card `n` (from 0) so far, in both directions.
+    pub fn capture(&self, n: usize) -> Result<Capture> {
+        Capture::read(&self.folder.join(format!("n{n}.pcap")))
     }
 
     /// Takes the disc out of a drive, locked or not.
