@@ -33,6 +33,7 @@ pub mod readlog;
 pub mod running;
 pub mod screen;
 pub mod segment;
+pub mod sockets;
 mod wire;
 
 pub use capture::Capture;
