@@ -17,6 +17,7 @@
 pub mod boot;
 pub mod capture;
 pub mod child;
+pub mod command;
 pub mod console;
 mod dissect;
 pub mod dnsmasq;
@@ -34,9 +35,12 @@ pub mod running;
 pub mod screen;
 pub mod segment;
 pub mod sockets;
+pub mod ssh;
+pub mod ssh_key;
 mod wire;
 
 pub use capture::Capture;
+pub use command::Finished;
 pub use console::{Console, Output};
 pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
@@ -46,6 +50,8 @@ pub use media::{Media, Pace};
 pub use network::Network;
 pub use running::Running;
 pub use segment::{Neighbour, Segment, Station};
+pub use ssh::Ssh;
+pub use ssh_key::{SshKey, fingerprint};
 
 use std::time::Duration;
 

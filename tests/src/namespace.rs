@@ -3,7 +3,8 @@
 //!
 //! As root it needs nothing; as a user it needs user namespaces and a /dev/net/tun that can be opened.
 
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -90,11 +91,13 @@ impl Namespace {
         &self.folder
     }
 
-    /// Where a server's log or file goes that is called `name`, or name2, name3 … when there is one.
+    /// A new empty file for a log or a server's data that is called `name`, or name2, name3 … when
+    /// there is one.
     pub(crate) fn file(&self, name: &str, extension: &str) -> PathBuf {
         let mut path = self.folder.join(format!("{name}.{extension}"));
         let mut n = 2;
-        while path.exists() {
+        // What else is wrong with the folder is said by whoever writes to the file.
+        while File::create_new(&path).is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
             path = self.folder.join(format!("{name}{n}.{extension}"));
             n += 1;
         }
