@@ -37,6 +37,7 @@ pub mod segment;
 pub mod sockets;
 pub mod ssh;
 pub mod ssh_key;
+pub mod switch;
 mod wire;
 
 pub use capture::Capture;
@@ -52,6 +53,7 @@ pub use running::Running;
 pub use segment::{Neighbour, Segment, Station};
 pub use ssh::Ssh;
 pub use ssh_key::{SshKey, fingerprint};
+pub use switch::{Port, Switch, Switching};
 
 use std::time::Duration;
 

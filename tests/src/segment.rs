@@ -2,7 +2,8 @@
 //!
 //! It is a plain bridge of the kernel. Guests' cards are taps in it, so two cards of one machine can be
 //! on one segment (a bond), and machines see each other. The test's end is the bridge's own interface:
-//! servers bind to it. A bridge passes tagged frames on as they are.
+//! servers bind to it. A bridge passes tagged frames on as they are; what
+//! knows VLANs is [`Switch`](crate::Switch).
 //!
 //! ```ignore
 //! let lan2 = network.segment("lan2", &["198.51.100.1/24", "2001:db8:2::1/64"])?;
@@ -113,6 +114,9 @@ impl Segment {
         namespace.ip(&format!(
             "link add {name} address {mac} type bridge stp_state 0 forward_delay 0"
         ))?;
+        // A bridge that snoops multicast reports its own membership on every segment. A kernel that
+        // refuses to be told has no snooping.
+        let _ = namespace.ip(&format!("link set {name} type bridge mcast_snooping 0"));
         // A bridge without a port has no carrier, and without it no link-local address and no servers:
         // one port is always up, and nobody is at its other end.
         namespace.ip(&format!("link add keep{n} type veth peer name none{n}"))?;
