@@ -98,6 +98,10 @@ pub const PACKAGES: &[Package] = &[
         "dnsmasq-base",
         "DHCP and TFTP in the scenarios' own networks",
     ),
+    test(
+        "openssh-client",
+        "logs in to the machines: ssh, sftp, scp, ssh-keyscan",
+    ),
     test("iproute2", "makes the scenarios' own networks"),
     test("util-linux", "unshare, mkswap"),
     test("procps", "kill, for the builds that are interrupted"),

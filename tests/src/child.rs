@@ -65,7 +65,7 @@ impl Child {
     /// Starts `command` with whatever standard streams it was given.
     pub fn spawn_as_is(command: &mut Command, namespaces: Option<&Namespaces>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        end_with_us(command, namespaces);
+        enter(command, namespaces);
         let child = command.spawn().with_context(|| {
             format!("starting {name} (is it installed? `cargo xtask doctor-host` tells)")
         })?;
@@ -138,7 +138,7 @@ impl Drop for Child {
 
 /// Runs `command` to its end and gives its standard output; failure shows what it said.
 pub fn output(command: &mut Command, namespaces: Option<&Namespaces>) -> Result<Vec<u8>> {
-    end_with_us(command, namespaces);
+    enter(command, namespaces);
     let name = command.get_program().to_string_lossy().into_owned();
     let out = command.output().with_context(|| {
         format!("starting {name} (is it installed? `cargo xtask doctor-host` tells)")
@@ -153,7 +153,8 @@ pub fn output(command: &mut Command, namespaces: Option<&Namespaces>) -> Result<
     Ok(out.stdout)
 }
 
-fn end_with_us(command: &mut Command, namespaces: Option<&Namespaces>) {
+/// Has `command` run in the namespaces, and end with the thread that starts it.
+pub(crate) fn enter(command: &mut Command, namespaces: Option<&Namespaces>) {
     let parent = rustix::process::getpid();
     let namespaces = namespaces.cloned();
     // SAFETY: between fork and exec the closure only makes the system calls prctl, getppid and setns,

@@ -15,26 +15,45 @@
 //! when the test is killed: see [`child`].
 
 pub mod boot;
+pub mod capture;
 pub mod child;
+pub mod command;
 pub mod console;
+mod dissect;
+pub mod dnsmasq;
 pub mod folder;
+pub mod frame;
 pub mod kvm;
 pub mod machine;
 pub mod media;
+pub mod namespace;
 pub mod network;
 pub mod out;
 pub mod qmp;
 pub mod readlog;
 pub mod running;
 pub mod screen;
+pub mod segment;
+pub mod sockets;
+pub mod ssh;
+pub mod ssh_key;
+pub mod switch;
 mod wire;
 
+pub use capture::Capture;
+pub use command::Finished;
 pub use console::{Console, Output};
+pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
+pub use frame::{Frame, Kind, Mac};
 pub use machine::{Controller, Firmware, Machine, Medium, Nic};
 pub use media::{Media, Pace};
 pub use network::Network;
 pub use running::Running;
+pub use segment::{Neighbour, Segment, Station};
+pub use ssh::Ssh;
+pub use ssh_key::{SshKey, fingerprint};
+pub use switch::{Port, Switch, Switching};
 
 use std::time::Duration;
 

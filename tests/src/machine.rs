@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::child::{Namespaces, output};
+use crate::child::output;
 use crate::folder::Folder;
 use crate::media::Media;
 use crate::network::Network;
 use crate::running::Running;
+use crate::segment::Segment;
 use crate::{kvm, out};
 
 /// What the machine says it is (SMBIOS type 1): maker, model, serial number.
@@ -130,10 +132,13 @@ pub struct Machine<'a> {
     firmware: Firmware,
     memory: u32,
     serial: Vec<&'static str>,
-    namespaces: Option<Namespaces>,
     arguments: Vec<String>,
     disks: usize,
     nics: usize,
+    /// Which of the test's machines it is, for the cards' addresses.
+    number: u8,
+    /// The taps of its cards, made when it starts.
+    taps: Vec<(Segment, String)>,
 }
 
 impl<'a> Machine<'a> {
@@ -147,10 +152,11 @@ impl<'a> Machine<'a> {
             firmware: Firmware::Bios,
             memory: 512,
             serial: vec!["ttyS0"],
-            namespaces: None,
             arguments: Vec::new(),
             disks: 0,
             nics: 0,
+            number: 0,
+            taps: Vec::new(),
         };
         machine.add(&["-smbios"]);
         machine.add(&[&format!(
@@ -256,44 +262,59 @@ impl<'a> Machine<'a> {
         self
     }
 
-    /// Has a network card on a wire of its own that leads nowhere: the link is up.
-    pub fn nic(mut self, nic: Nic) -> Self {
-        let n = self.nics;
-        self.nics += 1;
-        self.add(&["-netdev", &format!("hubport,id=n{n},hubid={n}"), "-device"]);
-        self.add(&[&format!(
-            "{},id=nic{n},netdev=n{n},mac={},romfile=",
-            nic.device(),
-            mac(n)
-        )]);
+    /// Is the test's machine number `number`, so that its cards' addresses ([`mac_of`]) are not those of
+    /// machine 0 when both are on one segment. Before its cards.
+    pub fn number(mut self, number: u8) -> Self {
+        self.number = number;
         self
     }
 
-    /// Has a network card in `network`, and keeps a capture of its packets.
+    /// Has a network card on a wire of its own that leads nowhere: the link is up.
+    pub fn nic(mut self, nic: Nic) -> Self {
+        let n = self.nics;
+        self.add(&["-netdev", &format!("hubport,id=n{n},hubid={n}")]);
+        self.card(nic, "romfile=")
+    }
+
+    /// Has a network card on `segment`, and keeps a capture of its packets
+    /// ([`Running::capture`]).
+    pub fn nic_on(mut self, segment: &Segment, nic: Nic) -> Self {
+        self.plug(segment);
+        self.card(nic, "romfile=")
+    }
+
+    /// Has a network card on the first segment of `network`, and keeps a capture of its packets.
     ///
     /// `boot` is the boot ROM to start from ("" for the firmware's own network stack).
     pub fn nic_in(mut self, network: &Network, nic: Nic, boot: Option<&str>) -> Self {
-        let n = self.nics;
-        self.nics += 1;
-        self.namespaces = Some(network.namespaces().clone());
-        let rom = boot.map_or_else(
-            || "romfile=".into(),
-            |rom| format!("romfile={rom},bootindex=0"),
-        );
+        self.plug(network.lan());
+        match boot {
+            Some(rom) => self.card(nic, &format!("romfile={rom},bootindex=0")),
+            None => self.card(nic, "romfile="),
+        }
+    }
+
+    /// What the next card is connected to.
+    fn plug(&mut self, segment: &Segment) {
+        let (n, tap) = (self.nics, segment.tap_name());
         self.add(&[
             "-netdev",
-            &format!("tap,id=n{n},ifname=tap0,script=no,downscript=no"),
-        ]);
-        self.add(&[
+            &format!("tap,id=n{n},ifname={tap},script=no,downscript=no"),
             "-object",
             &format!("filter-dump,id=dump{n},netdev=n{n},file=n{n}.pcap"),
         ]);
-        self.add(&["-device"]);
-        self.add(&[&format!(
-            "{},id=nic{n},netdev=n{n},mac={},{rom}",
-            nic.device(),
-            mac(n)
-        )]);
+        self.taps.push((segment.clone(), tap));
+    }
+
+    /// The card itself.
+    fn card(mut self, nic: Nic, rom: &str) -> Self {
+        let n = self.nics;
+        self.nics += 1;
+        let (device, mac) = (nic.device(), mac_of(self.number, n));
+        self.add(&[
+            "-device",
+            &format!("{device},id=nic{n},netdev=n{n},mac={mac},{rom}"),
+        ]);
         self
     }
 
@@ -345,20 +366,32 @@ impl<'a> Machine<'a> {
         arguments.extend(["-chardev", "socket,id=qmp,path=qmp.sock"].map(String::from));
         arguments.extend(["-mon", "chardev=qmp,mode=control"].map(String::from));
         arguments.extend(self.arguments);
-        write_command(&path, &arguments, self.namespaces.is_some())?;
+        write_command(&path, &arguments, &self.taps)?;
+        for (segment, tap) in &self.taps {
+            ensure!(
+                Arc::ptr_eq(segment.namespace(), self.taps[0].0.namespace()),
+                "a machine is in one network, and {tap} is in another"
+            );
+            segment.make_tap(tap)?;
+        }
         Running::start(
             self.folder,
             path,
             &arguments,
             &self.serial,
-            self.namespaces.as_ref(),
+            self.taps.first().map(|tap| tap.0.namespace().namespaces()),
         )
     }
 }
 
 /// The MAC address of network card `n`.
 pub fn mac(n: usize) -> String {
-    format!("52:54:00:00:00:{n:02x}")
+    mac_of(0, n)
+}
+
+/// The MAC address of network card `n` of the test's machine number `machine` ([`Machine::number`]).
+pub fn mac_of(machine: u8, n: usize) -> String {
+    format!("52:54:00:00:{machine:02x}:{n:02x}")
 }
 
 /// Whether this QEMU has a device of that name.
@@ -371,13 +404,17 @@ pub fn qemu_has(device: &str) -> Result<bool> {
 }
 
 /// Writes the exact command to `qemu.sh`.
-fn write_command(folder: &Path, arguments: &[String], network: bool) -> Result<()> {
+fn write_command(folder: &Path, arguments: &[String], taps: &[(Segment, String)]) -> Result<()> {
     let mut text = "#!/bin/sh\n\
         # The command of this machine. Its consoles were sockets that the test listened on:\n\
         # to run it by hand, put `stdio` in place of one and `null` in place of the others.\n"
         .to_owned();
-    if network {
-        text.push_str("# tap0 was in the test's own network namespace.\n");
+    for (segment, tap) in taps {
+        let segment = segment.device();
+        let _ = writeln!(
+            text,
+            "# {tap} was a port of the bridge {segment} in the test's own network namespace."
+        );
     }
     let _ = write!(
         text,

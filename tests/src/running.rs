@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::capture::Capture;
 use crate::child::{Child, Namespaces};
 use crate::console::Console;
 use crate::folder::Folder;
@@ -186,6 +187,19 @@ impl Running {
         self.qmp
             .event("DEVICE_DELETED", Duration::from_secs(30))
             .map(drop)
+    }
+
+    /// Pulls the cable out of network card `n` (from 0), or plugs it in again: the guest sees its carrier
+    /// go and come.
+    pub fn set_link(&mut self, n: usize, up: bool) -> Result<()> {
+        self.qmp
+            .execute("set_link", json!({ "name": format!("nic{n}"), "up": up }))
+            .map(drop)
+    }
+
+    /// What has passed through network card `n` (from 0) so far, in both directions.
+    pub fn capture(&self, n: usize) -> Result<Capture> {
+        Capture::read(&self.folder.join(format!("n{n}.pcap")))
     }
 
     /// Takes the disc out of a drive, locked or not.

@@ -1,0 +1,413 @@
+//! dnsmasq on a segment: DHCPv4, DHCPv6, router advertisements, DNS, TFTP; each of them only when asked
+//! for. Several run at once, on different segments or, as the wrong server, at a neighbour on the same.
+//!
+//! ```ignore
+//! let dhcp = Dnsmasq::new("2m")
+//!     .range4("192.0.2.100", "192.0.2.199")
+//!     .advertise("2001:db8:1::", Addresses::Stateless)
+//!     .dns()
+//!     .name("news.example", "192.0.2.1")
+//!     .ntp("192.0.2.1")
+//!     .start(network.lan())?;
+//! assert!(dhcp.said("DHCPACK")?);
+//! // The same, but nobody answers before 40 s are over:
+//! let dhcp = Dnsmasq::new("2m").range4("192.0.2.100", "192.0.2.199").start_late(network.lan(), Duration::from_secs(40))?;
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::Child;
+use crate::segment::Station;
+
+/// How hosts behind a router get their IPv6 addresses (RFC 4861, 4.2 and 4.6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// They make them themselves (flag A); DHCPv6 is not spoken of.
+    Slaac,
+    /// They make them themselves and ask DHCPv6 for the rest (flags A and O).
+    Stateless,
+    /// DHCPv6 gives them (flag M, no A): ::100 to ::1ff of the prefix.
+    Stateful,
+    /// Both: DHCPv6 gives them, and they may make more (flags M and A).
+    Both,
+}
+
+/// A server to be started: nothing is served but what is asked for here.
+#[derive(Debug, Clone)]
+pub struct Dnsmasq {
+    lease: String,
+    ranges4: Vec<(String, String)>,
+    ranges6: Vec<(String, Addresses)>,
+    tftp: Option<PathBuf>,
+    dns: bool,
+    options: Vec<String>,
+}
+
+impl Dnsmasq {
+    /// A server whose leases are for `lease` ("2m" is the shortest that dnsmasq gives; "1h").
+    pub fn new(lease: &str) -> Self {
+        Self {
+            lease: lease.to_owned(),
+            ranges4: Vec::new(),
+            ranges6: Vec::new(),
+            tftp: None,
+            dns: false,
+            options: Vec::new(),
+        }
+    }
+
+    /// Gives out the IPv4 addresses from `first` to `last`, which are in the prefix of an address of the
+    /// station's; that address is the router and, with [`Self::dns`], the name server.
+    pub fn range4(mut self, first: &str, last: &str) -> Self {
+        self.ranges4.push((first.to_owned(), last.to_owned()));
+        self
+    }
+
+    /// Advertises the router and the /64 `prefix` ("2001:db8:1::"), which is that of an address of the
+    /// station's. With [`Self::dns`] the advertisement has an RDNSS (RFC 8106) that names the station.
+    pub fn advertise(mut self, prefix: &str, addresses: Addresses) -> Self {
+        self.ranges6.push((prefix.to_owned(), addresses));
+        self
+    }
+
+    /// Answers DNS for the names given by [`Self::name`], and NXDOMAIN for all others.
+    pub fn dns(mut self) -> Self {
+        self.dns = true;
+        self
+    }
+
+    /// A name and its address, v4 or v6.
+    pub fn name(self, name: &str, address: &str) -> Self {
+        self.option(&format!("--host-record={name},{address}"))
+    }
+
+    /// Names a time server in DHCPv4 (option 42).
+    pub fn ntp(self, address: &str) -> Self {
+        self.option(&format!("--dhcp-option=option:ntp-server,{address}"))
+    }
+
+    /// Serves the files in `folder` by TFTP.
+    pub fn tftp(mut self, folder: &Path) -> Self {
+        self.tftp = Some(folder.to_owned());
+        self
+    }
+
+    /// One more option of dnsmasq(8).
+    pub fn option(self, option: &str) -> Self {
+        self.options(&[option])
+    }
+
+    /// More options of dnsmasq(8).
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.options
+            .extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
+    /// Starts it at a segment's end or a neighbour, and waits until it serves.
+    pub fn start(&self, at: &Station) -> Result<Server> {
+        let mut server = self.start_late(at, Duration::ZERO)?;
+        server.wait_until_it_serves()?;
+        Ok(server)
+    }
+
+    /// Starts it after `delay`; gives the server at once.
+    pub fn start_late(&self, at: &Station, delay: Duration) -> Result<Server> {
+        let log = at.namespace().file("dnsmasq", "log");
+        // The same process all the time, so that it ends with the test also while it waits.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "sleep \"$1\"; shift; exec \"$@\"", "sh"])
+            .arg(format!("{:.3}", delay.as_secs_f64()))
+            .arg("dnsmasq")
+            .args(self.arguments(at)?);
+        let child = at.namespace().spawn(&mut command, &log)?;
+        Ok(Server { child, log })
+    }
+
+    fn arguments(&self, at: &Station) -> Result<Vec<String>> {
+        let mut arguments: Vec<String> = [
+            "--conf-file=/dev/null",
+            "--keep-in-foreground",
+            "--log-facility=-",
+            // Staying who we are: see `child`.
+            "--user=root",
+            "--group=root",
+            "--pid-file=",
+            "--bind-interfaces",
+            "--log-dhcp",
+            // No other server is there to be asked, and nobody is pinged before a lease.
+            "--dhcp-authoritative",
+            "--no-ping",
+            // What is not known here is known nowhere.
+            "--no-resolv",
+            "--no-hosts",
+            "--log-queries",
+        ]
+        .map(String::from)
+        .into();
+        arguments.push(format!("--interface={}", at.device()));
+        arguments.push(format!(
+            "--dhcp-leasefile={}",
+            at.namespace().file("leases", "db").display()
+        ));
+        if self.dns {
+            arguments.push("--port=53".into());
+            // Unknown names are answered by it, not by servers that are not there.
+            arguments.push("--local=//".into());
+            arguments.push("--address=/#/".into());
+        } else {
+            arguments.push("--port=0".into());
+        }
+        for (first, last) in &self.ranges4 {
+            let mask = mask_of(at, first)?;
+            let lease = &self.lease;
+            arguments.push(format!("--dhcp-range={first},{last},{mask},{lease}"));
+        }
+        if !self.ranges6.is_empty() {
+            arguments.push("--enable-ra".into());
+        }
+        for (prefix, addresses) in &self.ranges6 {
+            let base: Ipv6Addr = prefix
+                .parse()
+                .with_context(|| format!("reading the prefix {prefix}"))?;
+            let [first, last] = [0x100, 0x1ff].map(|n| Ipv6Addr::from(u128::from(base) | n));
+            let lease = &self.lease;
+            arguments.push(match addresses {
+                Addresses::Slaac => format!("--dhcp-range={prefix},ra-only,64,{lease}"),
+                Addresses::Stateless => format!("--dhcp-range={prefix},ra-stateless,64,{lease}"),
+                Addresses::Stateful => format!("--dhcp-range={first},{last},64,{lease}"),
+                Addresses::Both => format!("--dhcp-range={first},{last},slaac,64,{lease}"),
+            });
+        }
+        if let Some(folder) = &self.tftp {
+            arguments.push("--enable-tftp".into());
+            arguments.push(format!("--tftp-root={}", folder.display()));
+        }
+        arguments.extend(self.options.iter().cloned());
+        Ok(arguments)
+    }
+}
+
+/// The netmask of the station's address in whose prefix `first` is.
+fn mask_of(at: &Station, first: &str) -> Result<Ipv4Addr> {
+    let first: Ipv4Addr = first
+        .parse()
+        .with_context(|| format!("reading the address {first}"))?;
+    for (address, prefix) in at.addresses() {
+        let IpAddr::V4(address) = address else {
+            continue;
+        };
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(*prefix))
+            .unwrap_or_default();
+        if u32::from(*address) & mask == u32::from(first) & mask {
+            return Ok(mask.into());
+        }
+    }
+    bail!(
+        "{} has no address in the prefix of {first}, so dnsmasq would not serve it",
+        at.device()
+    )
+}
+
+/// A running dnsmasq; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the server ends when this is dropped"]
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Its log, which names each message, lease, query and file sent.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// What it has logged so far.
+    pub fn text(&self) -> Result<String> {
+        let text =
+            std::fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Whether `text` is in its log by now.
+    pub fn said(&self, text: &str) -> Result<bool> {
+        Ok(self.text()?.contains(text))
+    }
+
+    /// Waits until `text` is in its log.
+    pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !self.said(text)? {
+            self.child.must_run()?;
+            if Instant::now() > deadline {
+                bail!(
+                    "{text:?} did not come from the server within {timeout:?}:\n{}",
+                    self.child.log_tail()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// It opens its sockets first, then says that it has started.
+    fn wait_until_it_serves(&mut self) -> Result<()> {
+        self.wait_for("started, version", Duration::from_secs(30))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Folder, Network, Segment};
+
+    fn network(name: &str) -> Result<(Folder, Network)> {
+        let folder = Folder::new(&format!("unit.dnsmasq.{name}"))?;
+        let network = Network::new(folder.path())?;
+        Ok((folder, network))
+    }
+
+    /// What a DHCP client gets: the variables that udhcpc gives its script.
+    fn lease(segment: &Segment) -> Result<String> {
+        let folder = segment.namespace().file("script", "sh");
+        std::fs::write(&folder, "#!/bin/sh\n[ \"$1\" = bound ] && set\nexit 0\n")?;
+        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let client = segment.neighbour(&[])?;
+        let mut command = Command::new("/bin/busybox");
+        command
+            .args([
+                "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "3", "-T", "2",
+            ])
+            .args(["-O", "ntpsrv", "-s"])
+            .arg(folder);
+        Ok(String::from_utf8_lossy(&client.run(&mut command)?).into_owned())
+    }
+
+    #[test]
+    fn each_segment_has_its_own_dhcp_server() -> Result<()> {
+        let (_folder, network) = network("two")?;
+        let other = network.segment("other", &["198.51.100.1/24"])?;
+        let silent = network.segment("silent", &["203.0.113.1/24"])?;
+        let here = Dnsmasq::new("2m").range4("192.0.2.100", "192.0.2.199");
+        let mut here = here.ntp("192.0.2.123").start(network.lan())?;
+        let there = Dnsmasq::new("1h").range4("198.51.100.50", "198.51.100.60");
+        let there = there.start(&other)?;
+        let got = lease(network.lan())?;
+        for wanted in [
+            "ip='192.0.2.",
+            "lease='120'",
+            "ntpsrv='192.0.2.123'",
+            "router='192.0.2.1'",
+        ] {
+            assert!(got.contains(wanted), "{wanted} is not in {got}");
+        }
+        let got = lease(&other)?;
+        assert!(got.contains("ip='198.51.100."), "{got}");
+        assert!(lease(&silent).is_err());
+        here.wait_for("DHCPACK(lan)", Duration::from_secs(10))?;
+        assert!(!here.said("DHCPACK(other)")? && !there.said("DHCPACK(lan)")?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_server_can_be_a_neighbour() -> Result<()> {
+        let (_folder, network) = network("wrong")?;
+        let rogue = network.lan().neighbour(&["10.9.9.1/24"])?;
+        let _server = Dnsmasq::new("2m")
+            .range4("10.9.9.100", "10.9.9.199")
+            .start(&rogue)?;
+        let got = lease(network.lan())?;
+        assert!(got.contains("ip='10.9.9."), "{got}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_late_server_is_silent_until_then() -> Result<()> {
+        let (_folder, network) = network("late")?;
+        let dhcp = Dnsmasq::new("2m").range4("192.0.2.100", "192.0.2.199");
+        let mut server = dhcp.start_late(network.lan(), Duration::from_secs(8))?;
+        assert!(!server.said("started")?);
+        server.wait_until_it_serves()?;
+        assert!(lease(network.lan())?.contains("ip='192.0.2."));
+        Ok(())
+    }
+
+    #[test]
+    fn a_range_that_would_not_be_served_is_refused() -> Result<()> {
+        let (_folder, network) = network("range")?;
+        let error = Dnsmasq::new("2m").range4("192.0.3.1", "192.0.3.9");
+        let error = error.start(network.lan()).unwrap_err();
+        assert!(
+            error.to_string().contains("no address in the prefix"),
+            "{error:#}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn names_of_the_test_are_answered_and_no_others() -> Result<()> {
+        let (_folder, network) = network("names")?;
+        let mut server = Dnsmasq::new("2m")
+            .dns()
+            .name("news.example", "192.0.2.8")
+            .name("news.example", "2001:db8::8")
+            .start(network.lan())?;
+        let client = network.lan().neighbour(&["192.0.2.9/24"])?;
+        let ask = |name: &str| {
+            let mut command = Command::new("/bin/busybox");
+            let answer = client.run(command.args(["nslookup", name, "192.0.2.1"]))?;
+            anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = ask("news.example")?;
+        assert!(
+            answer.contains("192.0.2.8") && answer.contains("2001:db8::8"),
+            "{answer}"
+        );
+        assert!(ask("old.example").is_err());
+        server.wait_for(
+            "query[A] news.example from 192.0.2.9",
+            Duration::from_secs(10),
+        )
+    }
+
+    /// The addresses that the kernel of a new neighbour has made by itself, and what it was told.
+    fn autoconfigured(segment: &Segment) -> Result<String> {
+        let client = segment.neighbour(&[])?;
+        let script = "echo 1 >/proc/sys/net/ipv6/conf/eth0/accept_ra
+            echo 3 >/proc/sys/net/ipv6/conf/eth0/router_solicitations
+            ip link set eth0 down && ip link set eth0 up
+            for i in $(seq 100); do
+                ip -6 route show default | grep -q . && break
+                sleep 0.1
+            done
+            ip -6 route show default && ip -6 -o address show dev eth0";
+        let out = client.run(Command::new("sh").args(["-c", script]))?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn advertisements_give_a_route_and_addresses_only_where_they_shall() -> Result<()> {
+        let (_folder, network) = network("advertise")?;
+        let lan = network.segment("slaac", &["2001:db8:1::1/64"])?;
+        let other = network.segment("stateful", &["2001:db8:2::1/64"])?;
+        let slaac = Dnsmasq::new("2m").advertise("2001:db8:1::", Addresses::Slaac);
+        let _slaac = slaac.dns().start(&lan)?;
+        let stateful = Dnsmasq::new("2m").advertise("2001:db8:2::", Addresses::Stateful);
+        let _stateful = stateful.start(&other)?;
+        let got = autoconfigured(&lan)?;
+        assert!(got.contains("default via fe80::"), "{got}");
+        assert!(got.contains("inet6 2001:db8:1::"), "{got}");
+        let got = autoconfigured(&other)?;
+        assert!(got.contains("default via fe80::"), "{got}");
+        assert!(!got.contains("inet6 2001:db8:2:"), "{got}");
+        Ok(())
+    }
+}
