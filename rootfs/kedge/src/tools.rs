@@ -19,12 +19,18 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 7] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
         help: kedge_machine::HELP,
         run: kedge_machine::main,
+    },
+    Tool {
+        name: "clock",
+        summary: "the time, who says so, and setting it by a time server",
+        help: kedge_clock::HELP,
+        run: kedge_clock::main,
     },
     Tool {
         name: "console",
