@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 8] = [
+pub(crate) const TOOLS: [Tool; 10] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -27,10 +27,22 @@ pub(crate) const TOOLS: [Tool; 8] = [
         run: kedge_machine::main,
     },
     Tool {
+        name: "clock",
+        summary: "the time, who says so, and setting it by a time server",
+        help: kedge_clock::HELP,
+        run: kedge_clock::main,
+    },
+    Tool {
         name: "console",
         summary: "a login shell on one more terminal",
         help: kedge_init::terminal::HELP,
         run: kedge_init::terminal::main,
+    },
+    Tool {
+        name: "find-host",
+        summary: "finds a machine in a network by its SSH host key",
+        help: kedge_find_host::HELP,
+        run: kedge_find_host::main,
     },
     Tool {
         name: "halt",
