@@ -297,9 +297,11 @@ impl<'a> Machine<'a> {
     /// What the next card is connected to.
     fn plug(&mut self, segment: &Segment) {
         let (n, tap) = (self.nics, segment.tap_name());
+        // vnet_hdr=off: frames as on a wire. With it a virtio card hands over what is to be cut into
+        // frames later, and filter-dump writes 10 bytes of QEMU's own before each.
         self.add(&[
             "-netdev",
-            &format!("tap,id=n{n},ifname={tap},script=no,downscript=no"),
+            &format!("tap,id=n{n},ifname={tap},script=no,downscript=no,vnet_hdr=off"),
             "-object",
             &format!("filter-dump,id=dump{n},netdev=n{n},file=n{n}.pcap"),
         ]);
