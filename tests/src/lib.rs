@@ -32,6 +32,7 @@ pub mod namespace;
 pub mod network;
 pub mod ntp;
 pub mod out;
+mod qemu_sh;
 pub mod qmp;
 pub mod readlog;
 mod records;
