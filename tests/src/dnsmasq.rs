@@ -119,13 +119,22 @@ impl Dnsmasq {
     /// Starts it after `delay`; gives the server at once.
     pub fn start_late(&self, at: &Station, delay: Duration) -> Result<Server> {
         let log = at.namespace().file("dnsmasq", "log");
-        // The same process all the time, so that it ends with the test also while it waits.
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "sleep \"$1\"; shift; exec \"$@\"", "sh"])
-            .arg(format!("{:.3}", delay.as_secs_f64()))
-            .arg("dnsmasq")
-            .args(self.arguments(at)?);
+        let mut command = if delay.is_zero() {
+            Command::new("dnsmasq")
+        } else {
+            // The same process all the time, so that it ends with the test also while it waits: a
+            // shell's `sleep` would not. (perl-base is on every Debian.)
+            let mut command = Command::new("perl");
+            command
+                .args([
+                    "-e",
+                    "select undef, undef, undef, shift; exec @ARGV or die $!",
+                ])
+                .arg(delay.as_secs_f64().to_string())
+                .arg("dnsmasq");
+            command
+        };
+        command.args(self.arguments(at)?);
         let child = at.namespace().spawn(&mut command, &log)?;
         Ok(Server { child, log })
     }
@@ -135,9 +144,9 @@ impl Dnsmasq {
             "--conf-file=/dev/null",
             "--keep-in-foreground",
             "--log-facility=-",
-            // Staying who we are: see `child`.
+            // Staying who we are: see `child`. In a user's namespace groups cannot be set at all.
             "--user=root",
-            "--group=root",
+            "--group=",
             "--pid-file=",
             "--bind-interfaces",
             "--log-dhcp",
