@@ -1,6 +1,5 @@
 //! A machine to be: firmware, boot medium, disks, network cards, memory; and the QEMU command of it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use crate::child::output;
 use crate::folder::Folder;
 use crate::media::Media;
 use crate::network::Network;
+use crate::qemu_sh::write_command;
 use crate::running::Running;
 use crate::segment::Segment;
 use crate::{kvm, out};
@@ -297,9 +297,11 @@ impl<'a> Machine<'a> {
     /// What the next card is connected to.
     fn plug(&mut self, segment: &Segment) {
         let (n, tap) = (self.nics, segment.tap_name());
+        // vnet_hdr=off: frames as on a wire. With it a virtio card hands over what is to be cut into
+        // frames later, and filter-dump writes 10 bytes of QEMU's own before each.
         self.add(&[
             "-netdev",
-            &format!("tap,id=n{n},ifname={tap},script=no,downscript=no"),
+            &format!("tap,id=n{n},ifname={tap},script=no,downscript=no,vnet_hdr=off"),
             "-object",
             &format!("filter-dump,id=dump{n},netdev=n{n},file=n{n}.pcap"),
         ]);
@@ -403,56 +405,9 @@ pub fn qemu_has(device: &str) -> Result<bool> {
     Ok(String::from_utf8_lossy(&help).contains(&format!("name \"{device}\"")))
 }
 
-/// Writes the exact command to `qemu.sh`.
-fn write_command(folder: &Path, arguments: &[String], taps: &[(Segment, String)]) -> Result<()> {
-    let mut text = "#!/bin/sh\n\
-        # The command of this machine. Its consoles were sockets that the test listened on:\n\
-        # to run it by hand, put `stdio` in place of one and `null` in place of the others.\n"
-        .to_owned();
-    for (segment, tap) in taps {
-        let segment = segment.device();
-        let _ = writeln!(
-            text,
-            "# {tap} was a port of the bridge {segment} in the test's own network namespace."
-        );
-    }
-    let _ = write!(
-        text,
-        "cd {} &&\nexec qemu-system-x86_64",
-        quoted(&folder.display().to_string())
-    );
-    for argument in arguments {
-        let separator = if argument.starts_with('-') {
-            " \\\n "
-        } else {
-            ""
-        };
-        let _ = write!(text, "{separator} {}", quoted(argument));
-    }
-    text.push('\n');
-    let path = folder.join("qemu.sh");
-    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
-}
-
-fn quoted(text: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_=.,:/+".contains(char);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_for_the_shell() {
-        assert_eq!(quoted("file=a.img,id=x"), "file=a.img,id=x");
-        assert_eq!(quoted("a b'c"), "'a b'\\''c'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn qemu_is_asked_what_it_has() -> Result<()> {

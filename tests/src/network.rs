@@ -9,7 +9,7 @@
 //! let lan2 = network.segment("lan2", &["203.0.113.1/32", "2001:db8:2::1/64"])?;
 //! // A router whose address is outside of the guest's prefix, and a world behind it.
 //! lan2.route_to("192.0.2.77")?;
-//! network.world(&["198.51.100.1"])?;
+//! lan2.world(&["198.51.100.1"])?;
 //! let _dhcp = Dnsmasq::new("2m").range4("192.0.2.100", "192.0.2.199").start(network.lan())?;
 //! let machine = Machine::new(folder, "machine")
 //!     .nic_on(network.lan(), Nic::E1000)
@@ -73,16 +73,6 @@ impl Network {
     /// any the test is not there: what is heard on it comes from guests and neighbours.
     pub fn segment(&self, name: &str, addresses: &[&str]) -> Result<Segment> {
         Segment::new(&self.namespace, name, addresses)
-    }
-
-    /// Makes addresses ("198.51.100.1", "2001:db8:ffff::1") that are on no segment: a guest reaches them
-    /// only by a route to the test's end, which is the router in front of them.
-    pub fn world(&self, addresses: &[&str]) -> Result<()> {
-        for address in addresses {
-            self.namespace
-                .ip(&format!("address add {address} dev lo"))?;
-        }
-        Ok(())
     }
 
     /// The namespace of all its segments.
@@ -179,7 +169,7 @@ mod tests {
         let wan = network.segment("wan", &["203.0.113.1/32", "fe80::1/64"])?;
         wan.route_to("192.0.2.77")?;
         wan.route_to("2001:db8:77::77")?;
-        network.world(&["198.51.100.1", "2001:db8:ffff::1"])?;
+        wan.world(&["198.51.100.1", "2001:db8:ffff::1"])?;
         // What a guest with these addresses has to do.
         let guest = wan.neighbour(&["192.0.2.77/32", "2001:db8:77::77/128"])?;
         let ping =

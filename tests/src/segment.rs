@@ -90,6 +90,34 @@ impl Station {
         ))?;
         Ok(())
     }
+
+    /// Reaches `to` ("10.64.0.0/18") by this router.
+    pub fn route_through(&self, to: &str, router: IpAddr) -> Result<()> {
+        self.namespace
+            .ip(&format!("route add {to} via {router} dev {}", self.device))?;
+        Ok(())
+    }
+
+    /// Holds addresses ("198.51.100.1", "2001:db8:ffff::1") that are on no segment: others reach them only
+    /// by a route to this station, which is the router in front of them.
+    pub fn world(&self, addresses: &[&str]) -> Result<()> {
+        for address in addresses {
+            self.namespace
+                .ip(&format!("address add {address} dev lo"))?;
+        }
+        Ok(())
+    }
+
+    /// Is the router to a network ("10.64.0.0/18") in which nobody answers, not even with "unreachable";
+    /// but for [`Self::world`]'s addresses. It takes no memory for each address, as ARP does.
+    pub fn swallow(&self, network: &str) -> Result<()> {
+        let script = "echo 1 >/proc/sys/net/ipv4/ip_forward &&
+            echo 1 >/proc/sys/net/ipv6/conf/all/forwarding";
+        self.run(Command::new("sh").args(["-c", script]))?;
+        self.namespace
+            .ip(&format!("route add blackhole {network}"))?;
+        Ok(())
+    }
 }
 
 /// One Ethernet; a clone is the same one. It is also the test's end of it: see [`Station`].
@@ -238,8 +266,10 @@ impl Deref for Neighbour {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{Folder, Network};
+    use crate::{Folder, Network, sockets};
 
     fn network(name: &str) -> Result<(Folder, Network)> {
         let folder = Folder::new(&format!("unit.segment.{name}"))?;
@@ -308,6 +338,30 @@ mod tests {
         ping(&a, "2001:db8::9")?;
         let addresses = wire.namespace().ip("-o address show dev wire")?;
         assert_eq!(addresses, "");
+        Ok(())
+    }
+
+    #[test]
+    fn a_swallowed_network_is_silent_but_for_its_hosts() -> Result<()> {
+        let (_folder, network) = network("swallow")?;
+        let router = network.lan().neighbour(&["192.0.2.2/24"])?;
+        router.swallow("10.64.0.0/18")?;
+        router.world(&["10.64.17.3"])?;
+        network
+            .lan()
+            .route_through("10.64.0.0/18", "192.0.2.2".parse()?)?;
+        let at = "10.64.17.3:22".parse()?;
+        let _listener = sockets::listen_tcp(router.namespace(), at)?;
+        let connect = |to: &str| {
+            let patience = Duration::from_secs(2);
+            sockets::connect_tcp(network.namespace(), to.parse()?, patience)
+        };
+        connect("10.64.17.3:22")?;
+        let error = |to| format!("{:#}", connect(to).unwrap_err());
+        assert!(error("10.64.17.3:23").contains("refused"));
+        // Neither refused nor unreachable: connect(2) gives up while it is still in progress.
+        let silent = error("10.64.17.4:22");
+        assert!(silent.contains("in progress"), "{silent}");
         Ok(())
     }
 }
