@@ -130,6 +130,7 @@ impl Supervisor {
         if let Err(e) = rustix::system::reboot(rustix::system::RebootCommand::CadOff) {
             warning!("cannot take over ctrl-alt-del: {e}");
         }
+        collect_randomness();
         links::silence();
         links::loopback_up();
         bring_up(links::physical(Path::new(SYS)));
@@ -363,6 +364,18 @@ impl Supervisor {
 
     fn end(&mut self, how: End) -> ! {
         shutdown::run(how, &mut self.signals, &self.shells)
+    }
+}
+
+/// In a child, which waits for it: on a machine that gives no entropy by itself the kernel collects some
+/// when somebody waits in getrandom(2), and not before (`try_to_generate_entropy()`, drivers/char/random.c).
+fn collect_randomness() {
+    let started = Call::start(|| {
+        let _ = rustix::rand::getrandom([0; 1], rustix::rand::GetRandomFlags::empty());
+        0
+    });
+    if let Err(e) = started {
+        warning!("cannot wait for randomness: {e}");
     }
 }
 

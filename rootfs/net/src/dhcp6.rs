@@ -92,8 +92,9 @@ impl Client {
 
     fn message(&self, kind: MessageType, lease: Option<&Lease>) -> Message {
         let mut id = [0; 3];
-        // Without randomness an answer could be foreseen, not more.
-        let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::NONBLOCK);
+        // Waits for the kernel's randomness, which makes it collect some; libraries that wait in poll(2)
+        // on /dev/random would wait for ever. If there is none, an answer could be foreseen, not more.
+        let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
         let mut message = Message::new_with_id(kind, id);
         let options = message.opts_mut();
         options.insert(DhcpOption::ClientId(self.duid.clone()));
