@@ -23,7 +23,8 @@ fn cables_switches_and_captures_are_as_a_guest_expects() {
             .nic_on(network.lan(), Nic::E1000)
             .nic_on(&rack, Nic::Virtio)
             .nic_on(&pair, Nic::E1000)
-            .nic_on(&pair, Nic::Virtio);
+            .nic_on(&pair, Nic::Virtio)
+            .nic_user(Nic::Virtio);
         let mut machine = machine.start()?;
         machine.wait_for_shell()?;
 
@@ -33,7 +34,7 @@ fn cables_switches_and_captures_are_as_a_guest_expects() {
             let link = found.split('/').nth(4).unwrap_or_default();
             Ok(link.to_owned())
         };
-        let links: Vec<String> = (0..4)
+        let links: Vec<String> = (0..5)
             .map(|n| eth(&mut machine, n))
             .collect::<Result<_>>()?;
 
@@ -92,6 +93,18 @@ fn cables_switches_and_captures_are_as_a_guest_expects() {
         machine.set_link(leg, false)?;
         carrier(&mut machine, &links[leg], "0")?;
         machine.run("ping -c 5 -W 10 203.0.113.1")?;
+
+        // QEMU's own network has a DHCP server too.
+        machine.run(&format!("udhcpc -i {} -n -q -s /bin/true", links[4]))?;
+        machine.wait_for_frame(4, "DHCP's ACK", COMMAND, |frame| {
+            matches!(
+                frame.kind,
+                Kind::Dhcp4 {
+                    client: false,
+                    message: "ACK"
+                }
+            )
+        })?;
 
         // The captures tell what each card has sent.
         let sent = machine.capture(0)?.sent_by(&mac(0));

@@ -11,6 +11,19 @@
 //!   cd/n0.pcap       packets, where there is a network
 //! ```
 //!
+//! Networks are made of these pieces; each says in its first lines how it is used:
+//!
+//! | what | for |
+//! |---|---|
+//! | [`Network`], [`Segment`] | separate Ethernets in a namespace, with the test's end of each |
+//! | [`Neighbour`] | another host on a segment: an address that is taken, a wrong server, a silent /18 |
+//! | [`Switch`] | VLANs between segments |
+//! | [`Dnsmasq`] | DHCPv4, DHCPv6, router advertisements, DNS |
+//! | [`HttpRecorder`], [`DatagramSink`], [`NtpServer`] | what is sent to them is kept, what they answer is chosen |
+//! | [`Ssh`], [`SshKey`] | OpenSSH's own clients |
+//! | [`Running::set_link`] | a cable that is pulled |
+//! | [`Capture`] | what a card has sent, in words |
+//!
 //! Whatever is started (QEMU, nbdkit, dnsmasq, httpd, a network namespace) ends with the test, also
 //! when the test is killed: see [`child`].
 

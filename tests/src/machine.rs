@@ -137,6 +137,7 @@ pub struct Machine<'a> {
     nics: usize,
     /// Which of the test's machines it is, for the cards' addresses.
     number: u8,
+    captures: bool,
     /// The taps of its cards, made when it starts.
     taps: Vec<(Segment, String)>,
 }
@@ -156,6 +157,7 @@ impl<'a> Machine<'a> {
             disks: 0,
             nics: 0,
             number: 0,
+            captures: true,
             taps: Vec::new(),
         };
         machine.add(&["-smbios"]);
@@ -269,10 +271,25 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// Keeps no captures: where gigabytes go through its cards, they would be as large. Before its cards.
+    pub fn without_captures(mut self) -> Self {
+        self.captures = false;
+        self
+    }
+
     /// Has a network card on a wire of its own that leads nowhere: the link is up.
     pub fn nic(mut self, nic: Nic) -> Self {
         let n = self.nics;
         self.add(&["-netdev", &format!("hubport,id=n{n},hubid={n}")]);
+        self.card(nic, "romfile=")
+    }
+
+    /// Has a network card on QEMU's own user network (DHCP gives 10.0.2.15, the router is 10.0.2.2), which
+    /// leads nowhere, and keeps a capture of its packets.
+    pub fn nic_user(mut self, nic: Nic) -> Self {
+        let n = self.nics;
+        self.add(&["-netdev", &format!("user,id=n{n},restrict=on")]);
+        self.capture();
         self.card(nic, "romfile=")
     }
 
@@ -302,10 +319,20 @@ impl<'a> Machine<'a> {
         self.add(&[
             "-netdev",
             &format!("tap,id=n{n},ifname={tap},script=no,downscript=no,vnet_hdr=off"),
-            "-object",
-            &format!("filter-dump,id=dump{n},netdev=n{n},file=n{n}.pcap"),
         ]);
+        self.capture();
         self.taps.push((segment.clone(), tap));
+    }
+
+    /// What the next card sends and gets is kept.
+    fn capture(&mut self) {
+        let n = self.nics;
+        if self.captures {
+            self.add(&[
+                "-object",
+                &format!("filter-dump,id=dump{n},netdev=n{n},file=n{n}.pcap"),
+            ]);
+        }
     }
 
     /// The card itself.

@@ -12,6 +12,7 @@ use crate::capture::Capture;
 use crate::child::{Child, Namespaces};
 use crate::console::Console;
 use crate::folder::Folder;
+use crate::frame::Frame;
 use crate::qmp::Qmp;
 use crate::{BOOT, screen, wire};
 
@@ -200,6 +201,28 @@ impl Running {
     /// What has passed through network card `n` (from 0) so far, in both directions.
     pub fn capture(&self, n: usize) -> Result<Capture> {
         Capture::read(&self.folder.join(format!("n{n}.pcap")))
+    }
+
+    /// Waits until such a frame has passed through network card `n`; gives the first.
+    pub fn wait_for_frame(
+        &mut self,
+        n: usize,
+        what: &str,
+        timeout: Duration,
+        mut is: impl FnMut(&Frame) -> bool,
+    ) -> Result<Frame> {
+        let deadline = std::time::Instant::now() + timeout;
+        loop {
+            let capture = self.capture(n)?;
+            if let Some(frame) = capture.frames.iter().find(|frame| is(frame)) {
+                return Ok(frame.clone());
+            }
+            self.qemu.must_run()?;
+            if std::time::Instant::now() > deadline {
+                bail!("{what} did not come within {timeout:?}; what came was:\n{capture}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Takes the disc out of a drive, locked or not.

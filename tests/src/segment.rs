@@ -16,8 +16,9 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
 
@@ -196,6 +197,22 @@ impl Segment {
         Ok(())
     }
 
+    /// Waits until the bridge passes frames from and to a port that has its carrier: it learns of that
+    /// a moment after, and what is sent before is lost.
+    pub(crate) fn wait_until_it_passes(&self, port: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let show = format!("-details -oneline link show dev {port}");
+        while !self.namespace.ip(&show)?.contains("state forwarding") {
+            ensure!(
+                Instant::now() < deadline,
+                "{port} in {} has no carrier",
+                self.device
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Another host on the segment, in a namespace of its own with a MAC address of its own: it holds
     /// addresses that are to be found taken, or runs a server that is the wrong one.
     ///
@@ -213,6 +230,7 @@ impl Segment {
         self.namespace
             .ip(&format!("link set peer{n} master {} up", self.device))?;
         own.ip("link set eth0 up")?;
+        self.wait_until_it_passes(&format!("peer{n}"))?;
         let mut station = Station {
             namespace: own,
             device: "eth0".into(),
@@ -266,8 +284,6 @@ impl Deref for Neighbour {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{Folder, Network, sockets};
 

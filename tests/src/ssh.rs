@@ -331,6 +331,8 @@ mod tests {
                 "{wanted}: {options}"
             );
         }
+        // Debian's /etc/ssh/ssh_config sends the user's language.
+        assert!(!options.contains("sendenv"), "{options}");
         assert_eq!(options.matches("identityfile").count(), 1, "{options}");
         let options = effective(&ssh.host_key(key.public())?.password("it's")?)?;
         assert!(options.contains("stricthostkeychecking true"), "{options}");

@@ -85,9 +85,10 @@ impl Switch {
             if names.contains(&name) {
                 bail!("{name} is plugged into the switch twice");
             }
-            let tap = segment.tap_name();
-            segment.make_tap(&tap)?;
-            let tap = open_tap(segment.namespace(), &tap)?;
+            let device = segment.tap_name();
+            segment.make_tap(&device)?;
+            let tap = open_tap(segment.namespace(), &device)?;
+            segment.wait_until_it_passes(&device)?;
             rustix::io::ioctl_fionbio(&tap, true).context("opening a switch's port")?;
             taps.push(tap);
             names.push(name);
@@ -381,9 +382,10 @@ mod tests {
             .port(network.lan(), Port::Access(10))
             .start()?;
         // In place of a guest's card.
-        let card = rack.tap_name();
-        rack.make_tap(&card)?;
-        let card = open_tap(rack.namespace(), &card)?;
+        let device = rack.tap_name();
+        rack.make_tap(&device)?;
+        let card = open_tap(rack.namespace(), &device)?;
+        rack.wait_until_it_passes(&device)?;
         rustix::io::ioctl_fionbio(&card, true)?;
         rustix::io::write(&card, &ask([192, 0, 2, 1], 10))?;
         let answer = reply(&card, Duration::from_secs(20)).context("nobody answered")?;
