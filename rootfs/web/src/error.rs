@@ -1,0 +1,167 @@
+//! Why a request failed, and what can be done.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rustls::CertificateError;
+
+/// A request that failed.
+#[derive(Debug)]
+pub struct Error {
+    /// The URL, as it may be shown: see [`crate::shown`].
+    pub url: String,
+    /// What went wrong.
+    pub problem: Problem,
+}
+
+impl Error {
+    pub(crate) fn new(url: &str, problem: Problem) -> Error {
+        Error {
+            url: crate::shown(url),
+            problem,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.url, self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What can go wrong. The texts stand after a URL and a colon.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Not a URL of HTTP or HTTPS.
+    #[error("is no URL that begins with http:// or https:// and names a host")]
+    NoUrl,
+    /// The name is unknown.
+    #[error("its name is not known: {0} (net status shows which servers are asked for names)")]
+    Name(String),
+    /// No connection.
+    #[error("no connection: {0} (net status shows addresses and routes)")]
+    Connect(io::Error),
+    /// It took too long.
+    #[error("no answer in time, while {0}")]
+    Timeout(&'static str),
+    /// An answer of HTTP that is no success.
+    #[error("the server answered with status {0}{hint}", hint = hint(*.0))]
+    Status(u16),
+    /// More than was asked for.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// How much was allowed.
+        limit: u64,
+    },
+    /// From HTTPS to HTTP.
+    #[error("the server redirects from https to http, which is not followed")]
+    Downgrade,
+    /// Round and round.
+    #[error("the server redirects again and again")]
+    Redirects,
+    /// Nobody trusted signed the certificate.
+    #[error(
+        "the server's certificate is signed by nobody known here (an authority of your own goes \
+         into {folder}/NAME.pem)", folder = crate::roots::FOLDER
+    )]
+    UnknownIssuer,
+    /// The certificate is not valid at this time.
+    #[error(
+        "the server's certificate {0}, if this machine's clock is right (clock shows it, and \
+         sets it)"
+    )]
+    Time(&'static str),
+    /// The certificate is for another name.
+    #[error("the server's certificate is for another name")]
+    WrongName,
+    /// Anything else of TLS.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// Authorities that were given, but cannot be read.
+    #[error("cannot read the certificates in {path}: {why}")]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// What came was not HTTP, or ended early.
+    #[error("the server does not speak HTTP as it should: {0}")]
+    Protocol(String),
+}
+
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => " (is the login right?)",
+        404 => " (there is nothing of that name)",
+        300..=399 => " (a redirect, which is not followed here)",
+        500..=599 => " (it has trouble of its own)",
+        _ => "",
+    }
+}
+
+impl Problem {
+    /// Sorts what the libraries say by what can be done about it.
+    pub(crate) fn of(error: ureq::Error) -> Problem {
+        match error {
+            ureq::Error::HostNotFound => Problem::Name("no address".into()),
+            ureq::Error::Io(error) => Problem::of_io(error),
+            ureq::Error::Rustls(error) => Problem::of_tls(error),
+            ureq::Error::Timeout(when) => Problem::Timeout(phase(when)),
+            ureq::Error::RequireHttpsOnly(_) => Problem::Downgrade,
+            ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => Problem::Redirects,
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Problem::NoUrl,
+            ureq::Error::Tls(why) => Problem::Tls(why.into()),
+            other => Problem::Protocol(other.to_string()),
+        }
+    }
+
+    fn of_io(error: io::Error) -> Problem {
+        if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref()) {
+            return Problem::of_tls(rustls::Error::clone(tls));
+        }
+        // std gives what getaddrinfo says no kind of its own.
+        let text = error.to_string();
+        if let Some(why) = text.strip_prefix("failed to lookup address information: ") {
+            return Problem::Name(why.into());
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Problem::Protocol("it ended the connection too early".into())
+            }
+            io::ErrorKind::InvalidData => Problem::Protocol(text),
+            _ => Problem::Connect(error),
+        }
+    }
+
+    fn of_tls(error: rustls::Error) -> Problem {
+        let rustls::Error::InvalidCertificate(certificate) = &error else {
+            return Problem::Tls(error.to_string());
+        };
+        match certificate {
+            CertificateError::UnknownIssuer => Problem::UnknownIssuer,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Problem::Time("is not valid yet")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                Problem::Time("is no longer valid")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Problem::WrongName
+            }
+            _ => Problem::Tls(error.to_string()),
+        }
+    }
+}
+
+fn phase(timeout: ureq::Timeout) -> &'static str {
+    match timeout {
+        ureq::Timeout::Resolve => "asking for its name",
+        ureq::Timeout::Connect => "connecting",
+        ureq::Timeout::SendRequest | ureq::Timeout::SendBody => "sending",
+        _ => "waiting",
+    }
+}
