@@ -27,6 +27,12 @@ pub(crate) const TOOLS: [Tool; 8] = [
         run: kedge_machine::main,
     },
     Tool {
+        name: "clock",
+        summary: "the time, who says so, and setting it by a time server",
+        help: kedge_clock::HELP,
+        run: kedge_clock::main,
+    },
+    Tool {
         name: "console",
         summary: "a login shell on one more terminal",
         help: kedge_init::terminal::HELP,
