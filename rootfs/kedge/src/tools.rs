@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 8] = [
+pub(crate) const TOOLS: [Tool; 9] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -37,6 +37,12 @@ pub(crate) const TOOLS: [Tool; 8] = [
         summary: "a login shell on one more terminal",
         help: kedge_init::terminal::HELP,
         run: kedge_init::terminal::main,
+    },
+    Tool {
+        name: "find-host",
+        summary: "finds a machine in a network by its SSH host key",
+        help: kedge_find_host::HELP,
+        run: kedge_find_host::main,
     },
     Tool {
         name: "halt",
