@@ -19,12 +19,18 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 9] = [
+pub(crate) const TOOLS: [Tool; 11] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
         help: kedge_machine::HELP,
         run: kedge_machine::main,
+    },
+    Tool {
+        name: "beacon",
+        summary: "tells others where this machine is",
+        help: kedge_beacon::HELP,
+        run: kedge_beacon::main,
     },
     Tool {
         name: "clock",
