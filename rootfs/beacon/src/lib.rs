@@ -31,7 +31,7 @@ Tells each URL where this machine is: when an address appears or changes, and
 every 10 minutes. Without a URL those of kedge.beacon= on the kernel's command
 line, for which init starts it. What fails is tried again, after 1 s to 10 min.
 
-  https://, http://   POST of JSON: addresses, MACs, serial, SSH fingerprint ...
+  https://, http://   POST of JSON: addresses, MACs, serial, SSH fingerprint
   udp://HOST:PORT     the same in one datagram of at most 1400 bytes
   dyndns2://USER:TOKEN@HOST[/PATH]?hostname=NAME[,NAME]
                       a dynamic DNS update by https (dyndns2+http:// without

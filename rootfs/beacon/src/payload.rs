@@ -64,8 +64,16 @@ impl Facts {
     /// The object in at most [`DATAGRAM`] bytes, with `"shortened":true` when something had to be
     /// left out: addresses from the last link on, of each link the last first; then links.
     pub fn datagram(&self) -> String {
-        let mut links = self.links.clone();
         let mut json = self.json();
+        if json.len() <= DATAGRAM {
+            return json;
+        }
+        // More than this cannot fit, and taking it away one by one would take long.
+        let mut links: Vec<Link> = self.links.iter().take(64).cloned().collect();
+        let share = (128 / links.len().max(1)).max(1);
+        for link in &mut links {
+            link.addresses.truncate(share);
+        }
         while json.len() > DATAGRAM {
             match links.iter().rposition(|link| link.addresses.len() > 1) {
                 Some(at) => drop(links[at].addresses.pop()),

@@ -30,9 +30,9 @@ use scan::{End, Tally, Watcher, scan};
 pub const HELP: &str = "\
 usage: find-host NETWORK... [--host-key KEY]... [--port N] [OPTION]...
 
-Tries every address, speaks SSH with those that answer as far as their host key,
-prints the address that has the key, and stops. Without --host-key it lists all.
-NETWORK is an address, or a network such as 192.0.2.0/24; of IPv6 /112 or longer.
+Tries every address, speaks SSH with those that answer as far as their host
+key, prints the address that has the key, and stops. Without --host-key it
+lists all. NETWORK: an address, or a network (192.0.2.0/24; IPv6 from /112 on).
 
   --host-key KEY   a fingerprint (SHA256:...), a public key, or a file of keys
                    (ssh_host_ed25519_key.pub, known_hosts); several allowed
