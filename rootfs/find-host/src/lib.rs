@@ -30,12 +30,12 @@ use scan::{End, Tally, Watcher, scan};
 pub const HELP: &str = "\
 usage: find-host NETWORK... [--host-key KEY]... [--port N] [OPTION]...
 
-Tries every address, speaks SSH with those that answer as far as their host key,
-prints the address that has the key, and stops. Without --host-key it lists all.
-NETWORK is an address, or a network such as 192.0.2.0/24; of IPv6 /112 or longer.
+Tries every address, speaks SSH with those that answer as far as their host
+key, prints the address that has the key, and stops. Without --host-key it
+lists all. NETWORK: an address, or a network (192.0.2.0/24; IPv6 from /112 on).
 
-  --host-key KEY   a fingerprint (SHA256:...), a public key, or a file that holds
-                   some (ssh_host_ed25519_key.pub, known_hosts); several allowed
+  --host-key KEY   a fingerprint (SHA256:...), a public key, or a file of keys
+                   (ssh_host_ed25519_key.pub, known_hosts); several allowed
   --port N         where SSH listens (22)
   --all            go on after a match
   --rate N         new connections a second (500)
@@ -46,7 +46,7 @@ The order is random. Networks that are on a link of this machine go slower when
 they are large: the kernel's table of neighbours (gc_thresh3) is a limit.
 
   find-host 192.0.2.0/24
-  find-host 10.0.0.0/18 --host-key SHA256:CDbKTkvfF8UN3...
+  find-host 10.0.0.0/18 --host-key SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344Og...
   find-host 192.0.2.0/24 --host-key /mnt/etc/ssh/ssh_host_ed25519_key.pub
 
 Exit status: 0 found; 1 not found; 2 wrong use; 3 could not scan; 130 ctrl-C.

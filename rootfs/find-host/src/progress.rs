@@ -45,7 +45,7 @@ impl Line {
 
 fn text(tally: &Tally, total: u64, passed: Duration) -> String {
     let done = tally.done().min(total);
-    let share = if total == 0 { 100 } else { done * 100 / total };
+    let share = (done * 100).checked_div(total).unwrap_or(100);
     let bar: String = (0..20)
         .map(|i| if i * 5 < share { '#' } else { '.' })
         .collect();

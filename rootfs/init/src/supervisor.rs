@@ -371,7 +371,7 @@ impl Supervisor {
 /// when somebody waits in getrandom(2), and not before (`try_to_generate_entropy()`, drivers/char/random.c).
 fn collect_randomness() {
     let started = Call::start(|| {
-        let _ = rustix::rand::getrandom([0; 1], rustix::rand::GetRandomFlags::empty());
+        let _ = rustix::rand::getrandom(&mut [0u8; 1], rustix::rand::GetRandomFlags::empty());
         0
     });
     if let Err(e) = started {

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 fn overview() -> String {
     let mut text = String::from(INTRODUCTION);
-    for tool in &TOOLS {
+    for tool in TOOLS {
         text.push_str(&format!("  {:<10} {}\n", tool.name, tool.summary));
     }
     text + REST
@@ -62,7 +62,7 @@ mod tests {
         for line in text.lines() {
             assert!(line.is_ascii() && line.len() < 80, "{line}");
         }
-        for tool in &TOOLS {
+        for tool in TOOLS {
             assert!(text.contains(&format!("  {} ", tool.name)));
         }
     }

@@ -19,12 +19,18 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 10] = [
+pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
         help: kedge_machine::HELP,
         run: kedge_machine::main,
+    },
+    Tool {
+        name: "beacon",
+        summary: "tells others where this machine is",
+        help: kedge_beacon::HELP,
+        run: kedge_beacon::main,
     },
     Tool {
         name: "clock",
@@ -94,7 +100,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_fits_a_terminal() {
         assert!(TOOLS.is_sorted_by_key(|tool| tool.name));
-        for tool in &TOOLS {
+        for tool in TOOLS {
             assert!(tool.summary.len() <= 60, "{}", tool.name);
             assert!(tool.help.ends_with('\n'), "{}", tool.name);
             assert!(
