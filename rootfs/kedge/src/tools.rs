@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 10] = [
+pub(crate) const TOOLS: [Tool; 11] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -79,6 +79,12 @@ pub(crate) const TOOLS: [Tool; 10] = [
         summary: "unmounts all and restarts",
         help: power::REBOOT_HELP,
         run: power::reboot,
+    },
+    Tool {
+        name: "sshd",
+        summary: "lets you in by SSH, with SFTP; runs by itself",
+        help: kedge_sshd::HELP,
+        run: kedge_sshd::main,
     },
 ];
 
