@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them, in the order in which help lists them.
-pub(crate) const TOOLS: [Tool; 11] = [
+pub(crate) const TOOLS: [Tool; 12] = [
     Tool {
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
@@ -79,6 +79,12 @@ pub(crate) const TOOLS: [Tool; 11] = [
         summary: "unmounts all and restarts",
         help: power::REBOOT_HELP,
         run: power::reboot,
+    },
+    Tool {
+        name: "ssh-allow",
+        summary: "says who may log in: a key, a URL, a one-time password",
+        help: kedge_sshd::allow::HELP,
+        run: kedge_sshd::allow::main,
     },
     Tool {
         name: "sshd",

@@ -27,6 +27,7 @@
 
 pub mod access;
 mod admission;
+pub mod allow;
 mod arguments;
 mod authorized_keys;
 mod base64;
@@ -42,6 +43,7 @@ mod public_key;
 mod requests;
 mod say;
 mod sftp;
+mod sources;
 mod terminal;
 mod wire;
 
@@ -50,12 +52,46 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Part};
+use kedge_settings::Words;
 use connection::Ends;
 use protocol::authentication::Policy;
 
+/// Where SSH is expected.
+const PORT: u16 = 22;
+
 /// What `kedge help sshd` says.
 pub const HELP: &str = "\
-usage: kedge sshd
+usage: kedge sshd [--port N] [--address A] [--host-key FILE] [--stderr]
+                  [--authorized-keys FILE] [--run FOLDER] [--keep-alive SECONDS]
+
+The SSH server, which runs by itself: shells, commands, scp, sftp, rsync, ports
+forwarded by -L and -R. It listens as soon as somebody may log in, which
+ssh-allow says; the only user is root.
+
+  ssh root@192.0.2.7
+  sftp root@192.0.2.7
+  ssh root@192.0.2.7 'cat /dev/sda1' >sda1.img
+  ssh -L 8080:10.0.0.5:80 root@192.0.2.7
+
+Processes end with their session: hangup when the channel closes or the client
+is lost, and are killed 2 s later. What is to live on starts a session of its
+own: tmux, or setsid COMMAND. A client that is silent for 3 minutes is lost.
+What -R listens on is reachable from this machine only.
+
+Words on the kernel's command line, or in the build's settings:
+
+  kedge.ssh_key=KEY    who may log in: the AAAA... of a .pub file, or base64 of
+                       its whole line, or a URL that keys are fetched from
+                       (tried until it works); may be there several times
+  kedge.ssh_port=N     another port than 22
+
+Without options the files are /etc/ssh/ssh_host_ed25519_key, which is made when
+it is not there, /root/.ssh/authorized_keys, and /run/kedge/ssh. On any other
+host give all three and a port:
+
+  kedge sshd --stderr --port 2222 --host-key key --authorized-keys keys --run r
+
+Exit status: 1 when it cannot serve, 2 for wrong use.
 ";
 
 /// Runs `kedge sshd`. Exit status: 1 when it cannot serve, 2 for wrong use.
@@ -85,7 +121,13 @@ pub fn main(words: &[String]) -> ExitCode {
 }
 
 fn listen(arguments: Arguments) -> Result<(), String> {
-    let port = arguments.port.unwrap_or(22);
+    // Without a command line of the kernel's there are no words.
+    let words = Words::here().unwrap_or_default();
+    let port = arguments
+        .port
+        .or_else(|| sources::port(&words))
+        .unwrap_or(PORT);
+    sources::add_all(&words, &arguments.authorized_keys);
     match listener::Listener::new(arguments, port) {
         Ok(listener) => listener.run(),
         Err(e) => Err(e.to_string()),
