@@ -105,9 +105,7 @@ fn split(words: &[&str]) -> Vec<String> {
     match Source::of_line(&whole) {
         Ok(Source::Line(_)) => vec![whole],
         // Several keys in quotes, several bare ones, several URLs; or none of it.
-        _ if words.len() > 1
-            && words.iter().any(|word| Source::of_line(word).is_ok()) =>
-        {
+        _ if words.len() > 1 && words.iter().any(|word| Source::of_line(word).is_ok()) => {
             words.iter().map(|word| (*word).to_string()).collect()
         }
         _ => vec![whole],
@@ -219,7 +217,8 @@ impl Places {
     }
 
     fn revoke(&self, which: &str) -> Result<(), String> {
-        let failed = |e: io::Error| format!("cannot change {}: {e}", self.authorized_keys.display());
+        let failed =
+            |e: io::Error| format!("cannot change {}: {e}", self.authorized_keys.display());
         let gone = if which == "password" {
             usize::from(
                 Store::new(&self.run)
@@ -263,7 +262,10 @@ mod tests {
         let whole = format!("ssh-ed25519 {key} me");
         assert_eq!(split(&["ssh-ed25519", &key, "me"]), [whole.clone()]);
         assert_eq!(split(&[&whole, &whole]), [whole.clone(), whole]);
-        assert_eq!(split(&["http://a/", "http://b/"]), ["http://a/", "http://b/"]);
+        assert_eq!(
+            split(&["http://a/", "http://b/"]),
+            ["http://a/", "http://b/"]
+        );
         assert_eq!(split(&["what", "is", "this"]), ["what is this"]);
     }
 }

@@ -52,8 +52,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Part};
-use kedge_settings::Words;
 use connection::Ends;
+use kedge_settings::Words;
 use protocol::authentication::Policy;
 
 /// Where SSH is expected.

@@ -130,8 +130,8 @@ pub(crate) fn add_all(words: &Words, authorized_keys: &Path) {
             Ok(Source::Url(url)) => {
                 let path = authorized_keys.to_path_buf();
                 let name = url.clone();
-                let started = std::thread::Builder::new()
-                    .spawn(move || fetch_until_it_works(&url, &path));
+                let started =
+                    std::thread::Builder::new().spawn(move || fetch_until_it_works(&url, &path));
                 if let Err(e) = started {
                     say::warning(format_args!("ssh: cannot fetch {name}: {e}"));
                 }
@@ -209,7 +209,13 @@ mod tests {
         assert_eq!(source, Source::Line(bare));
         let source = Source::of_word(b"https://example.org/k").unwrap();
         assert_eq!(source, Source::Url("https://example.org/k".into()));
-        for wrong in [b"" as &[u8], b"\xff", b"hello", b"ftp://example.org", b"AAAA"] {
+        for wrong in [
+            b"" as &[u8],
+            b"\xff",
+            b"hello",
+            b"ftp://example.org",
+            b"AAAA",
+        ] {
             assert!(Source::of_word(wrong).is_err(), "{wrong:?}");
         }
         let private = base64::encode(b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA");
