@@ -108,7 +108,7 @@ pub(crate) fn run(start: Start) -> ! {
 
 /// What runs from the start to the end.
 fn services(words: &Words) -> Vec<Line> {
-    let mut services: Vec<Line> = vec![&["net", "daemon"], &["clock", "service"]];
+    let mut services: Vec<Line> = vec![&["net", "daemon"], &["sshd"], &["clock", "service"]];
     // Nobody is told anything unless somebody asked for it.
     if words.all("kedge.beacon").next().is_some() {
         services.push(&["beacon"]);

@@ -86,6 +86,18 @@ pub(crate) const TOOLS: &[Tool] = &[
         help: power::REBOOT_HELP,
         run: power::reboot,
     },
+    Tool {
+        name: "ssh-allow",
+        summary: "says who may log in: a key, a URL, a one-time password",
+        help: kedge_sshd::allow::HELP,
+        run: kedge_sshd::allow::main,
+    },
+    Tool {
+        name: "sshd",
+        summary: "lets you in by SSH, with SFTP; runs by itself",
+        help: kedge_sshd::HELP,
+        run: kedge_sshd::main,
+    },
 ];
 
 /// The tool of that name.
