@@ -16,6 +16,9 @@ const CLUSTER: usize = 2048;
 /// FAT12 ends at 4084 clusters (Microsoft's FAT specification, "FAT Type Determination"); some
 /// to spare for the folders.
 const FAT12_CLUSTERS: usize = 4000;
+/// FAT16 begins at 4085 clusters: with the FATs and the folders, what is larger than FAT12's is made
+/// at least so large. The rest is zeros that nobody reads.
+const FAT16_CLUSTERS: usize = 4160;
 /// Room for the FATs, the root directory and two folders, beside the file.
 const OVERHEAD: usize = 128 * 1024;
 /// Below 8192 sectors mkfs.fat takes the image for a floppy disk and aligns nothing.
@@ -59,12 +62,12 @@ pub fn build(scratch: &Path, uki: &Path, content: &[u8], epoch: u32) -> Result<E
     let size = (content.len() + OVERHEAD)
         .max(SMALLEST)
         .next_multiple_of(CLUSTER);
-    let kib = size / 1024;
-    let bits = if size / CLUSTER > FAT12_CLUSTERS {
-        "16"
+    let (bits, size) = if size / CLUSTER > FAT12_CLUSTERS {
+        ("16", size.max(FAT16_CLUSTERS * CLUSTER))
     } else {
-        "12"
+        ("12", size)
     };
+    let kib = size / 1024;
     program::run(
         Command::new("mkfs.fat")
             // Four sectors reserved: the FATs, and with them the clusters, start on the grid.
@@ -132,7 +135,9 @@ mod tests {
     #[test]
     fn the_file_lies_in_one_piece_on_the_sector_grid() {
         // Both sides of the border between FAT12 and FAT16.
-        for size in [5_000, 7_900_000, 8_300_000, 9_000_000] {
+        for size in [
+            5_000, 7_900_000, 8_060_000, 8_190_000, 8_240_000, 8_300_000, 9_000_000,
+        ] {
             let content: Vec<u8> = (0..size)
                 .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
                 .collect();

@@ -130,6 +130,11 @@ impl Supervisor {
         if let Err(e) = rustix::system::reboot(rustix::system::RebootCommand::CadOff) {
             warning!("cannot take over ctrl-alt-del: {e}");
         }
+        match kedge_clock::at_least(kedge_clock::build_date()) {
+            Ok(None) => {}
+            Ok(Some(_)) => warning!("the clock was before this system's build: set to that"),
+            Err(e) => warning!("the clock is wrong, and cannot be set: {e}"),
+        }
         collect_randomness();
         links::silence();
         links::loopback_up();
@@ -285,7 +290,7 @@ impl Supervisor {
                 let settled = now >= last + QUIET
                     && links::all_have_carrier(Path::new(SYS))
                     && (links::physical(Path::new(SYS)).is_empty()
-                        || Path::new(kedge_net::SETTLED).exists());
+                        || Path::new(kedge_net::SETTLED).exists() && fingerprint_is_there());
                 if settled || now >= began + LONGEST_SETTLING {
                     self.make_banner();
                 }
@@ -302,7 +307,7 @@ impl Supervisor {
     fn make_banner(&mut self) {
         let made = fs::File::create(format!("{BANNER}.new")).and_then(|file| {
             let mut command = Command::new(crate::SELF);
-            command.arg0("kedge").arg("banner");
+            command.arg0("kedge").args(["banner", "--machine"]);
             command.stdin(Stdio::null()).stdout(file);
             unblocked(&mut command).spawn()
         });
@@ -327,7 +332,7 @@ impl Supervisor {
             fs::rename(format!("{BANNER}.new"), BANNER)
         } else {
             let text = format!(
-                "kedge {}\nWhat this machine is could not be told: see dmesg, try kedge banner.\nType kedge help for what is here.\n",
+                "kedge {}\nWhat this machine is could not be told: see dmesg, try kedge banner.\n",
                 env!("CARGO_PKG_VERSION")
             );
             fs::write(BANNER, text)
@@ -388,6 +393,11 @@ fn bring_up(names: Vec<String>) {
     if let Err(e) = started {
         warning!("cannot bring up links: {e}");
     }
+}
+
+/// Each console's banner shows it; it takes the randomness that a machine may not have at once.
+fn fingerprint_is_there() -> bool {
+    Path::new("/run/kedge/ssh/fingerprint").exists()
 }
 
 /// How a process ended, in words.

@@ -39,6 +39,9 @@ console is set to 115200 bits per second, 8N1.
 /// The banner that init had made, for every console to show.
 pub(crate) const BANNER: &str = "/run/kedge/banner";
 
+/// What to type first.
+pub const NEXT: &str = "Next     type: kedge help\n";
+
 /// The shell.
 const SHELL: &str = "/bin/busybox";
 
@@ -217,7 +220,10 @@ fn greet(terminal: &mut File, again: Option<&str>) -> io::Result<()> {
             format!("\nkedge: the shell on this console ended ({why}); here is a new one\n")
                 .into_bytes()
         }
-        None => fs::read(BANNER).unwrap_or_default(),
+        None => {
+            let machine = fs::read(BANNER).unwrap_or_default();
+            [&machine, kedge_access::text().as_bytes(), NEXT.as_bytes()].concat()
+        }
     };
     terminal.write_all(&text)
 }

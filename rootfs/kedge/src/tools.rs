@@ -24,7 +24,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         name: "banner",
         summary: "what this machine is: links, disks and what is on them",
         help: kedge_machine::HELP,
-        run: kedge_machine::main,
+        run: banner,
     },
     Tool {
         name: "beacon",
@@ -99,6 +99,19 @@ pub(crate) const TOOLS: &[Tool] = &[
         run: kedge_sshd::main,
     },
 ];
+
+/// What this machine is, and (unless that is all that is wanted) how to get in.
+fn banner(arguments: &[String]) -> ExitCode {
+    match arguments {
+        [only] if only == "--machine" => kedge_machine::main(&[]),
+        [] | [_] if arguments.iter().all(|argument| argument == "--all") => {
+            let code = kedge_machine::main(arguments);
+            crate::print(&(kedge_access::text() + kedge_init::terminal::NEXT));
+            code
+        }
+        _ => kedge_machine::main(arguments),
+    }
+}
 
 /// The tool of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Tool> {

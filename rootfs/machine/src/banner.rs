@@ -9,16 +9,16 @@ use crate::text::{binary, decimal, fitted};
 
 /// Columns: one less than a terminal has, since some wrap at the last.
 const WIDTH: usize = 79;
-/// Lines of the short form.
-const LINES: usize = 15;
-/// Those before the links, and the last one.
+/// Lines of the short form: with three about how to get in it is at most 15.
+const LINES: usize = 12;
+/// Those before the links, and room for one after.
 const FIXED: usize = 4;
 /// Links get so many lines at least before disks take more.
 const LINKS: usize = 4;
 /// Where a line's text starts, after its title.
 const INDENT: usize = 9;
 
-/// The short form: at most 15 lines.
+/// The short form: at most 11 lines; what follows (how to get in, what to type next) makes it 15.
 pub fn short(machine: &Machine) -> String {
     let room = LINES - FIXED;
     let mut links = physical_first_up(machine);
@@ -94,7 +94,6 @@ fn assembled(machine: &Machine, links: Vec<String>, disks: Vec<String>) -> Strin
         disks,
         "none: no disk that this kernel knows",
     );
-    line("Next", "type: kedge help");
     text
 }
 

@@ -618,8 +618,13 @@ impl Daemon {
             }
             self.told.push(key);
             news = true;
+            // While SSH listens; with another port the banner says the whole line.
+            let ssh = match Path::new("/run/kedge/ssh/port").exists() {
+                true => format!("; ssh root@{}", address.prefix.address),
+                false => String::new(),
+            };
             notice!(
-                "{}: {} ({})",
+                "{}: {} ({}){ssh}",
                 name(address.link),
                 address.prefix,
                 address.origin.words()

@@ -23,6 +23,7 @@ pub mod mac;
 pub mod neighbour;
 mod packet;
 pub mod prefix;
+mod probe;
 pub mod resolv;
 pub mod rtnetlink;
 mod setup;
@@ -38,14 +39,15 @@ pub use daemon::SETTLED;
 
 /// What `kedge help net` says.
 pub const HELP: &str = "\
-usage: net [status] [--json]     links, addresses, routes, DNS; where each is from
+usage: net [status] [--json]     links, addresses, routes, DNS; who gave each
        net setup                 asks for what a link needs, and sets it up
        net up LINK [options]     without options: asks DHCP servers and routers
        net down LINK             takes the addresses from a link
-       net test                  does the gateway answer, DNS, the world?
+       net test [--url URL]      does the gateway answer, DNS, the world? Asks
+           [--json]              network-test.debian.org, or URL; is the clock off?
 
 Options of net up:
-  --address ADDRESS/LENGTH       before it is used, the link is asked who has it
+  --address ADDRESS/LENGTH       first the link is asked who has it
   --gateway ADDRESS              may be outside of the prefix (Hetzner, OVH)
   --dns ADDRESS,ADDRESS
   --mtu BYTES
@@ -82,6 +84,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
             Err(why) => return wrong_use(&why),
         },
         ["down", link] => up::down(link),
+        ["test", options @ ..] => match test_options(options) {
+            Some((url, json)) => match probe::test(url, json) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(e) => Err(e),
+            },
+            None => return wrong_use("net test takes --json and --url URL"),
+        },
         // Not for people, and so not in the help.
         ["daemon"] => match daemon::run() {
             Ok(never) => match never {},
@@ -98,6 +108,16 @@ pub fn main(arguments: &[String]) -> ExitCode {
             eprintln!("net: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn test_options<'a>(options: &[&'a str]) -> Option<(&'a str, bool)> {
+    match options {
+        [] => Some((probe::WORLD, false)),
+        ["--json"] => Some((probe::WORLD, true)),
+        ["--url", url] => Some((url, false)),
+        ["--url", url, "--json"] | ["--json", "--url", url] => Some((url, true)),
+        _ => None,
     }
 }
 

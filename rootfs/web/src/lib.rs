@@ -16,7 +16,7 @@ pub mod roots;
 mod url;
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -39,6 +39,8 @@ pub struct Answer {
     pub status: u16,
     /// What came with it.
     pub body: Vec<u8>,
+    /// When the server says that was (RFC 9110, section 6.6.1).
+    pub date: Option<SystemTime>,
 }
 
 /// Fetches what is at `url`, at most `limit` bytes, within `timeout` for everything.
@@ -155,8 +157,11 @@ fn read(mut response: Response<Body>, limit: u64) -> Result<Answer, Problem> {
     if body.len() as u64 > limit {
         return Err(Problem::TooLong { limit });
     }
+    let date = response.headers().get("date");
+    let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     Ok(Answer {
         status: response.status().as_u16(),
         body,
+        date,
     })
 }
