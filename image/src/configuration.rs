@@ -197,8 +197,7 @@ impl Configuration {
         }
         for wish in &wishes.ssh_key_files {
             let content = contents(wish)?;
-            let keys =
-                public_keys::file(&wish.value, &content).map_err(|why| wish.wrong(why))?;
+            let keys = public_keys::file(&wish.value, &content).map_err(|why| wish.wrong(why))?;
             configuration.take_keys(keys);
         }
         if let Some(wish) = &wishes.host_key {

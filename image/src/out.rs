@@ -283,7 +283,10 @@ mod tests {
         // And killed, so that nothing was dropped:
         fs::create_dir(staging_folder(&target)).unwrap();
         fs::write(staging_folder(&target).join("debris"), "x").unwrap();
-        Staging::start(&target, Readers::Everybody).unwrap().commit().unwrap();
+        Staging::start(&target, Readers::Everybody)
+            .unwrap()
+            .commit()
+            .unwrap();
         assert!(!target.join("debris").exists());
     }
 
@@ -291,7 +294,10 @@ mod tests {
     fn a_full_disk_names_the_file_and_leaves_the_old_folder() {
         let scratch = tempfile::tempdir().unwrap();
         let target = scratch.path().join("out");
-        Staging::start(&target, Readers::Everybody).unwrap().commit().unwrap();
+        Staging::start(&target, Readers::Everybody)
+            .unwrap()
+            .commit()
+            .unwrap();
         let staging = Staging::start(&target, Readers::Everybody).unwrap();
         std::os::unix::fs::symlink("/dev/full", staging.folder().join("kedge.iso")).unwrap();
         let error = staging.write("kedge.iso", b"bytes").unwrap_err();

@@ -69,6 +69,7 @@ enum Task {
   cargo xtask run --iso --uefi         the same under UEFI
   cargo xtask run --netboot            iPXE loads out/netboot/boot.ipxe
   cargo xtask run --disk victim.img    with a disk; what is done to it is lost at the end
+  cargo xtask run --out out.a          what `cargo xtask build --out out.a` made
   cargo xtask run --iso --vga          the screen instead of a serial line")]
     Run(run::Arguments),
 
@@ -115,7 +116,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Task::Build(arguments) => build::run(request, &arguments, &progress),
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
-        Task::Run(arguments) => run::run(&request, &arguments, &progress),
+        Task::Run(arguments) => run::run(request, &arguments, &progress),
         Task::Bench(arguments) => bench::run(&request, &arguments, &progress),
         Task::Sizes(arguments) => sizes::run(&request, &arguments, &progress),
         Task::DoctorHost => doctor_host(),

@@ -225,7 +225,11 @@ mod tests {
             ("ssh_port = 65536", 1, ["ssh_port = 65536", "u16"]),
             ("[network]\nip = 'dhcp'", 1, ["[network]", "unknown field"]),
             ("hostname = ", 1, ["hostname =", "string"]),
-            ("hostname = 'a'\nhostname = 'b'", 2, ["hostname", "duplicate key"]),
+            (
+                "hostname = 'a'\nhostname = 'b'",
+                2,
+                ["hostname", "duplicate key"],
+            ),
         ] {
             let error = of(text).unwrap_err().to_string();
             let place = format!("folder/kedge.toml, line {line}: ");

@@ -139,10 +139,17 @@ mod tests {
         assert_eq!(key.private(), std::fs::read_to_string(&path).unwrap());
         let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
         assert_eq!(key.public(), public);
-        let listed = Command::new("ssh-keygen").arg("-lf").arg(&path).output().unwrap();
+        let listed = Command::new("ssh-keygen")
+            .arg("-lf")
+            .arg(&path)
+            .output()
+            .unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert!(listed.contains(&key.fingerprint()), "{listed}");
-        assert_eq!(format!("{key:?}"), format!("HostKey({})", key.fingerprint()));
+        assert_eq!(
+            format!("{key:?}"),
+            format!("HostKey({})", key.fingerprint())
+        );
         // By way of Windows.
         let turned = key.private().replace('\n', "\r\n");
         assert_eq!(HostKey::parse(&path, turned.as_bytes()), Ok(key));
@@ -153,16 +160,28 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let rsa = made(scratch.path(), "rsa", &["-N", ""]);
         let is = "ssh-rsa".into();
-        assert_eq!(parse(&rsa), Err(Wrong::Type { path: rsa.clone(), is }));
+        assert_eq!(
+            parse(&rsa),
+            Err(Wrong::Type {
+                path: rsa.clone(),
+                is
+            })
+        );
         let pem = made(scratch.path(), "ecdsa", &["-N", "", "-m", "PEM"]);
         assert_eq!(parse(&pem), Err(Wrong::Format(pem.clone())));
         let locked = made(scratch.path(), "ed25519", &["-N", "secret"]);
         assert_eq!(parse(&locked), Err(Wrong::Encrypted(locked.clone())));
         let wrong = parse(&locked).unwrap_err().to_string();
-        assert!(wrong.ends_with("ssh-keygen -t ed25519 -N '' -f FILE"), "{wrong}");
+        assert!(
+            wrong.ends_with("ssh-keygen -t ed25519 -N '' -f FILE"),
+            "{wrong}"
+        );
         let public = scratch.path().join("ed25519.pub");
         let wrong = parse(&public).unwrap_err().to_string();
-        assert!(wrong.ends_with(&format!("private half, {}", locked.display())), "{wrong}");
+        assert!(
+            wrong.ends_with(&format!("private half, {}", locked.display())),
+            "{wrong}"
+        );
         let none = scratch.path().join("none");
         std::fs::write(&none, "nothing").unwrap();
         assert_eq!(parse(&none), Err(Wrong::NoKey(none.clone())));

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ssh_key::authorized_keys::ConfigOptsIter;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 
@@ -19,16 +18,14 @@ pub enum Wrong {
     )]
     PrivateInline,
     /// The same, in a file.
-    #[error(
-        "{0} is a PRIVATE key, which stays with its owner; give {0}.pub{hint}",
-        hint = if *there { "" } else { " (ssh-keygen -y -f KEY > KEY.pub makes it)" }
-    )]
-    PrivateFile(
+    #[error("{} is a PRIVATE key, which stays with its owner; give {}{}", path.display(),
+        public.display(), if public.exists() { "" } else { " (ssh-keygen -y -f KEY > KEY.pub makes it)" })]
+    PrivateFile {
         /// The file.
-        String,
-        /// Whether the `.pub` file is there.
-        bool,
-    ),
+        path: PathBuf,
+        /// Where its other half should be.
+        public: PathBuf,
+    },
     /// A file without any key.
     #[error("there is no key in {}", _0.display())]
     Empty(PathBuf),
@@ -106,7 +103,7 @@ impl PublicKey {
             return key;
         }
         // Options come first, without blanks but in quotes.
-        let (options, rest) = line.split_at(end_of_options(line));
+        let (options, rest) = line.split_at(end_before(char::is_whitespace, line));
         let Some(key) = key(rest.trim_start()) else {
             return Err(Wrong::NoKey(excerpt(line)));
         };
@@ -122,7 +119,9 @@ pub(super) fn inline(text: &str) -> Result<Vec<PublicKey>, Wrong> {
     if is_private(text.as_bytes()) {
         return Err(Wrong::PrivateInline);
     }
-    let keys: Result<Vec<_>, _> = lines(text).map(|(_, line)| PublicKey::parse(line)).collect();
+    let keys: Result<Vec<_>, _> = lines(text)
+        .map(|(_, line)| PublicKey::parse(line))
+        .collect();
     match keys {
         Ok(keys) if keys.is_empty() => Err(Wrong::NoKey(excerpt(text))),
         keys => keys,
@@ -132,8 +131,12 @@ pub(super) fn inline(text: &str) -> Result<Vec<PublicKey>, Wrong> {
 /// The keys in a `.pub` or `authorized_keys` file.
 pub(super) fn file(path: &Path, content: &[u8]) -> Result<Vec<PublicKey>, Wrong> {
     if is_private(content) {
-        let there = PathBuf::from(format!("{}.pub", path.display())).exists();
-        return Err(Wrong::PrivateFile(path.display().to_string(), there));
+        let mut public = path.as_os_str().to_os_string();
+        public.push(".pub");
+        return Err(Wrong::PrivateFile {
+            path: path.into(),
+            public: public.into(),
+        });
     }
     let text = String::from_utf8_lossy(content);
     let keys: Result<Vec<_>, _> = lines(&text)
@@ -220,7 +223,11 @@ fn why_no_key(said: &str, blob: &str) -> Wrong {
             said: excerpt(said),
             is: excerpt(is),
         },
-        _ if matches!(said.parse::<Algorithm>(), Err(_) | Ok(Algorithm::Dsa | Algorithm::Other(_))) => {
+        _ if matches!(
+            said.parse::<Algorithm>(),
+            Err(_) | Ok(Algorithm::Dsa | Algorithm::Other(_))
+        ) =>
+        {
             Wrong::Type(excerpt(said))
         }
         _ => Wrong::Damaged(excerpt(said)),
@@ -232,32 +239,43 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).ok()
 }
 
-fn end_of_options(line: &str) -> usize {
+/// Where the first such character stands that is not in quotes; the end when there is none.
+fn end_before(separates: impl Fn(char) -> bool, text: &str) -> usize {
     let mut quoted = false;
     let mut escaped = false;
-    for (place, c) in line.char_indices() {
+    for (place, c) in text.char_indices() {
         match c {
             '"' if !escaped => quoted = !quoted,
-            c if c.is_whitespace() && !quoted => return place,
+            c if separates(c) && !quoted => return place,
             _ => {}
         }
         escaped = c == '\\' && !escaped;
     }
-    line.len()
+    text.len()
 }
 
 /// A restriction that sshd does not know makes a line worthless.
 fn check_options(text: &str) -> Result<(), Wrong> {
-    let options = ConfigOptsIter::new(text).map_err(|_| Wrong::Option(excerpt(text)))?;
-    for option in options {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (option, after) = rest.split_at(end_before(|c| c == ',', rest));
+        rest = after.strip_prefix(',').unwrap_or(after);
         let (name, value) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (option, None),
         };
         let fine = match name.to_ascii_lowercase().as_str() {
-            "restrict" | "pty" | "no-pty" | "port-forwarding" | "no-port-forwarding"
-            | "no-agent-forwarding" | "no-x11-forwarding" | "no-user-rc" => value.is_none(),
-            "command" | "from" => value.is_some_and(|value| value.len() > 2),
+            "restrict"
+            | "pty"
+            | "no-pty"
+            | "port-forwarding"
+            | "no-port-forwarding"
+            | "no-agent-forwarding"
+            | "no-x11-forwarding"
+            | "no-user-rc" => value.is_none(),
+            "command" | "from" => value.is_some_and(|value| {
+                value.len() > 2 && value.starts_with('"') && value.ends_with('"')
+            }),
             _ => false,
         };
         if !fine {
@@ -283,7 +301,11 @@ mod tests {
     #[test]
     fn a_line_keeps_options_and_comment() {
         for (given, written, comment) in [
-            (format!("ssh-ed25519 {BLOB}"), format!("ssh-ed25519 {BLOB}\n"), ""),
+            (
+                format!("ssh-ed25519 {BLOB}"),
+                format!("ssh-ed25519 {BLOB}\n"),
+                "",
+            ),
             (
                 format!("  ssh-ed25519   {BLOB}\tme at home \r\n"),
                 format!("ssh-ed25519 {BLOB} me at home\n"),
@@ -309,7 +331,12 @@ mod tests {
         let good = format!("# mine\n\nssh-ed25519 {BLOB} a\r\nssh-ed25519 {BLOB} b\n");
         assert_eq!(file(path, good.as_bytes()).unwrap().len(), 2);
         let wrong = file(path, (good + "ssh-ed25519 AAAA c\n").as_bytes()).unwrap_err();
-        assert!(wrong.to_string().starts_with("keys line 5: the ssh-ed25519 key is cut"), "{wrong}");
+        assert!(
+            wrong
+                .to_string()
+                .starts_with("keys line 5: the ssh-ed25519 key is cut"),
+            "{wrong}"
+        );
         assert_eq!(file(path, b"# none\n"), Err(Wrong::Empty("keys".into())));
     }
 
@@ -325,19 +352,39 @@ mod tests {
             }
         );
         assert_eq!(said("ssh-rsa", rsa), Wrong::Damaged("ssh-rsa".into()));
-        assert_eq!(said("ssh-ed25519", &BLOB[..40]), Wrong::Damaged("ssh-ed25519".into()));
-        assert_eq!(said("ssh-ed25519", &BLOB[..66]), Wrong::Damaged("ssh-ed25519".into()));
-        assert_eq!(said("ssh-ed25519", ""), Wrong::Damaged("ssh-ed25519".into()));
-        assert_eq!(said("ssh-dss", "AAAAB3NzaC1kc3M"), Wrong::Type("ssh-dss".into()));
+        assert_eq!(
+            said("ssh-ed25519", &BLOB[..40]),
+            Wrong::Damaged("ssh-ed25519".into())
+        );
+        assert_eq!(
+            said("ssh-ed25519", &BLOB[..66]),
+            Wrong::Damaged("ssh-ed25519".into())
+        );
+        assert_eq!(
+            said("ssh-ed25519", ""),
+            Wrong::Damaged("ssh-ed25519".into())
+        );
+        assert_eq!(
+            said("ssh-dss", "AAAAB3NzaC1kc3M"),
+            Wrong::Type("ssh-dss".into())
+        );
         assert_eq!(inline(""), Err(Wrong::NoKey(String::new())));
-        assert_eq!(inline("id_ed25519.pub"), Err(Wrong::NoKey("id_ed25519.pub".into())));
+        assert_eq!(
+            inline("id_ed25519.pub"),
+            Err(Wrong::NoKey("id_ed25519.pub".into()))
+        );
         assert_eq!(
             inline(&format!("cert-authority ssh-ed25519 {BLOB}")),
             Err(Wrong::Option("cert-authority".into()))
         );
         assert!(inline(&format!("from=\"10.0.0.0/8 ssh-ed25519 {BLOB}")).is_err());
         // Hostile bytes do not panic.
-        for text in ["\u{e9}\u{e9}\u{e9}", "ssh-\u{e9} \u{e9}\u{e9}\u{e9}\u{e9} x", "\"", "a=\"\\"] {
+        for text in [
+            "\u{e9}\u{e9}\u{e9}",
+            "ssh-\u{e9} \u{e9}\u{e9}\u{e9}\u{e9} x",
+            "\"",
+            "a=\"\\",
+        ] {
             assert!(inline(text).is_err(), "{text}");
         }
     }
@@ -351,7 +398,7 @@ mod tests {
         assert!(wrong.contains("id.pub (ssh-keygen -y"), "{wrong}");
         std::fs::write(scratch.path().join("id.pub"), "").unwrap();
         let wrong = file(&path, private.as_bytes()).unwrap_err().to_string();
-        assert!(wrong.ends_with("give ".to_owned().as_str()) || wrong.ends_with("id.pub"), "{wrong}");
+        assert!(wrong.ends_with("id.pub"), "{wrong}");
         assert!(!wrong.contains("b3Blb"), "{wrong}");
         assert_eq!(inline(private), Err(Wrong::PrivateInline));
     }

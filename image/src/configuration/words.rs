@@ -174,20 +174,56 @@ mod tests {
     #[test]
     fn the_networks_parser_judges_its_words() {
         for (name, good, bad, part) in [
-            ("ip", "192.0.2.7::192.0.2.1:24::eth0:none", "192.0.2.7::192.0.2.1:33::eth0:none", "'33'"),
-            ("ip", "[2001:db8::7]::[fe80::1]:64::eth0:none", "2001:db8::7", "'2001'"),
+            (
+                "ip",
+                "192.0.2.7::192.0.2.1:24::eth0:none",
+                "192.0.2.7::192.0.2.1:33::eth0:none",
+                "'33'",
+            ),
+            (
+                "ip",
+                "[2001:db8::7]::[fe80::1]:64::eth0:none",
+                "2001:db8::7",
+                "'db8'",
+            ),
             ("vlan", "eth0.5:eth0", "eth0.5000:eth0", "'eth0.5000'"),
-            ("bond", "bond0:eth0,eth1:mode=active-backup", "bond0:eth0,:x", "'x'"),
+            (
+                "bond",
+                "bond0:eth0,eth1:mode=active-backup",
+                "bond0:eth0,:x",
+                "'x'",
+            ),
             ("bridge", "br0:eth0,eth1", "br0:eth0/", "'eth0/'"),
             ("nameserver", "192.0.2.53", "192.0.2.553", "'192.0.2.553'"),
-            ("rd.route", "198.51.100.0/24:192.0.2.1", "198.51.100.0/24", "'198.51.100.0/24'"),
+            (
+                "rd.route",
+                "198.51.100.0/24:192.0.2.1",
+                "198.51.100.0/24",
+                "'198.51.100.0/24'",
+            ),
         ] {
-            assert_eq!(Word::new(name, good).unwrap().line(), format!("{name}={good}"));
+            assert_eq!(
+                Word::new(name, good).unwrap().line(),
+                format!("{name}={good}")
+            );
             let why = Word::new(name, bad).unwrap_err().to_string();
-            assert!(why.contains(part) && why.contains(&format!("'{name}={bad}'")), "{why}");
-            assert!(!why.contains("skipped") && !why.contains("kernel argument"), "{why}");
+            assert!(
+                why.contains(part) && why.contains(&format!("'{name}={bad}'")),
+                "{why}"
+            );
+            assert!(
+                !why.contains("skipped") && !why.contains("kernel argument"),
+                "{why}"
+            );
         }
-        for name in ["ip", "vlan", "nameserver", "rd.route", "kedge.hostname", "kedge.ntp"] {
+        for name in [
+            "ip",
+            "vlan",
+            "nameserver",
+            "rd.route",
+            "kedge.hostname",
+            "kedge.ntp",
+        ] {
             assert!(Word::new(name, "").is_err(), "{name}");
         }
     }
@@ -199,7 +235,10 @@ mod tests {
             ("kedge.ntp", "off"),
             ("kedge.ntp", "[2001:db8::123]:1123"),
             ("kedge.beacon", "udp://192.0.2.1:9"),
-            ("kedge.beacon", "dyndns2://me:token@dyn.example.org/?hostname=a.example.org"),
+            (
+                "kedge.beacon",
+                "dyndns2://me:token@dyn.example.org/?hostname=a.example.org",
+            ),
         ] {
             assert!(Word::new(name, good).is_ok(), "{good}");
         }
@@ -221,7 +260,10 @@ mod tests {
     #[test]
     fn what_may_be_a_password_is_not_shown() {
         for (value, shown) in [
-            ("dyndns2://me:token@h/?hostname=a", "kedge.beacon=dyndns2://h/?..."),
+            (
+                "dyndns2://me:token@h/?hostname=a",
+                "kedge.beacon=dyndns2://h/?...",
+            ),
             ("https://h/a?key=token", "kedge.beacon=https://h/a?..."),
             ("https://token@h:8443/a", "kedge.beacon=https://h:8443/a"),
         ] {
@@ -230,7 +272,11 @@ mod tests {
             assert_eq!(word.shown(), shown);
             assert_eq!(word.line(), format!("kedge.beacon={value}"));
         }
-        assert!(!Word::new("kedge.beacon", "https://h/a").unwrap().is_secret());
+        assert!(
+            !Word::new("kedge.beacon", "https://h/a")
+                .unwrap()
+                .is_secret()
+        );
         let wrong = Word::new("kedge.beacon", "ftp://me:token@h/").unwrap_err();
         assert!(!wrong.to_string().contains("token"), "{wrong}");
     }
