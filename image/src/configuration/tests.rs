@@ -242,3 +242,42 @@ fn the_example_is_right() {
     }
     assert!(settings.contains("kedge.hostname=rescue\n"), "{settings}");
 }
+
+#[test]
+fn every_change_of_an_input_changes_the_archive() {
+    let fields = "hostname ssh_port ip nameserver route vlan bond bridge ntp beacon";
+    let mut archives = std::collections::BTreeSet::new();
+    let mut count = 0;
+    let mut take = |folder: &Folder| {
+        archives.insert(tree(&folder.read()).to_cpio(0).unwrap());
+        count += 1;
+    };
+    take(&Folder::new(""));
+    for field in fields.split(' ') {
+        let line = |line: &&str| line.starts_with(&format!("{field} = "));
+        let line = EXAMPLE.lines().find(line).unwrap();
+        take(&Folder::new(line));
+        let other = line.replace("192.0.2.", "192.0.3.").replace("eth", "lan");
+        let other = other
+            .replace("rescue", "other")
+            .replace("22", "23")
+            .replace("beacon.", "b.");
+        assert_ne!(line, other);
+        take(&Folder::new(&other));
+    }
+    // Files: what counts is what is in them.
+    let files = Folder::new("ssh_key_files = 'id.pub'\nhost_key = 'host'\nroot_ca = 'ca.pem'\n");
+    let pem =
+        |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    files.host_key();
+    files.write("ca.pem", &pem("MAA="));
+    take(&files);
+    files.write("ca.pem", &pem("MAIFAA=="));
+    take(&files);
+    files.write("id.pub", &format!("restrict {KEY} me\n"));
+    take(&files);
+    fs::remove_file(files.path("host")).unwrap();
+    files.host_key();
+    take(&files);
+    assert_eq!(archives.len(), count);
+}
