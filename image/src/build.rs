@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::boot::{COMMAND_LINE, EPOCH, INITRAMFS, KERNEL, os_release};
 use crate::cache::Cache;
+use crate::configuration::{self, Configuration, Sources};
 use crate::host::{self, Need};
 use crate::kernel::Kernel;
 use crate::manifest::{MANIFEST, Manifest, Part, SUMS};
-use crate::out::{Lock, Staging};
+use crate::out::{Lock, Readers, Staging};
 use crate::progress::Progress;
 use crate::uki::Uki;
 use crate::userland::Userland;
@@ -32,8 +33,10 @@ const FILES: &[&str] = &[
 pub struct Request {
     /// The workspace.
     pub root: PathBuf,
-    /// The folder of artefacts; its parent must exist.
+    /// The folder of artefacts.
     pub out: PathBuf,
+    /// What the operator wants to be in the image.
+    pub sources: Sources,
     /// Version of kedge.
     pub version: String,
 }
@@ -41,6 +44,9 @@ pub struct Request {
 /// Why there are no new artefacts. The old ones, if any, are as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// What the operator wants cannot be had.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
     /// Packages are missing on the build host.
     #[error(transparent)]
     Host(#[from] host::Error),
@@ -112,17 +118,29 @@ pub struct Inputs {
 /// # Errors
 /// See [`Error`]; whatever fails, the old artefacts stay.
 pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Error> {
+    // First what is quickly told.
+    let configuration = Configuration::read(&request.sources)?;
+    out::refuse_foreign(&request.out)?;
     let _lock = Lock::take(&request.root.join("target/build.lock"), progress)?;
     out::clear_abandoned(&request.out)?;
     host::ensure(&[Need::Build], progress)?;
-    let inputs = gather(request, progress)?;
+    let mut inputs = gather(request, progress)?;
+    configuration.add_to(&mut inputs.userland.tree)?;
+    for note in configuration.notes() {
+        progress.note(note);
+    }
     let archive = inputs.userland.tree.to_cpio(EPOCH)?;
     let stamp = Stamp::of(request, &inputs, &archive)?;
     if stamp.is_current(&request.out) {
         return Ok(Outcome::Unchanged);
     }
 
-    let staging = Staging::start(&request.out)?;
+    let readers = if configuration.is_secret() {
+        Readers::Owner
+    } else {
+        Readers::Everybody
+    };
+    let staging = Staging::start(&request.out, readers)?;
     progress.step("compressing the initramfs");
     let initramfs = xz::compress(&archive).map_err(Error::Xz)?;
     progress.step("writing kedge.efi, kedge.iso and netboot/");
@@ -132,7 +150,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     staging.write(&format!("netboot/{KERNEL}"), &inputs.bzimage)?;
     staging.write(&format!("netboot/{INITRAMFS}"), &initramfs)?;
     staging.write("netboot/boot.ipxe", netboot::script().as_bytes())?;
-    let scratch = Staging::start(&staging.folder().join("scratch"))?;
+    let scratch = Staging::start(&staging.folder().join("scratch"), readers)?;
     let esp = esp::build(scratch.folder(), &uki_path, &uki.bytes, EPOCH)?;
     let iso = iso::build(scratch.folder(), &uki, &esp)?;
     drop(scratch);
@@ -143,6 +161,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
         name: "kedge".into(),
         version: request.version.clone(),
         command_line: COMMAND_LINE.into(),
+        configured: configuration.described(),
         parts: parts(request, &inputs)?,
         files: files.clone(),
     };
@@ -155,7 +174,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     Ok(Outcome::Built)
 }
 
-/// Builds or finds everything that goes into the artefacts, but makes none.
+/// Builds or finds everything that goes into every image, whatever is configured, but makes none.
 ///
 /// # Errors
 /// See [`Error`].
@@ -214,9 +233,19 @@ impl Stamp {
         })?;
         text.push_str(&sha256::hex(&read(&program)?));
         Ok(Stamp {
-            path: request.root.join("target/out.stamp"),
+            path: Stamp::path(request),
             digest: sha256::hex(text.as_bytes()),
         })
+    }
+
+    /// One for each folder of artefacts that this checkout fills.
+    fn path(request: &Request) -> PathBuf {
+        let target = request.root.join("target");
+        if request.out == request.root.join("out") {
+            return target.join("out.stamp");
+        }
+        let digest = sha256::hex(request.out.as_os_str().as_encoded_bytes());
+        target.join(format!("out-{}.stamp", &digest[..16]))
     }
 
     /// Whether the folder was made from the same, and every file in it is still whole.

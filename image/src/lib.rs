@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod build;
 pub mod cache;
+pub mod configuration;
 pub mod elf;
 pub mod esp;
 pub mod host;

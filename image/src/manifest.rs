@@ -98,6 +98,41 @@ pub struct FileEntry {
     pub size: u64,
 }
 
+/// What `kedge.toml` and the build's options put into the image, without what is secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// Words of the kernel's command line; URLs without login and query.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// Who may log in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<ConfiguredKey>,
+    /// Fingerprint of the host's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+    /// Certificate authorities of the operator's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root_ca: Vec<ConfiguredFile>,
+}
+
+/// A key that may log in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfiguredKey {
+    /// As ssh-keygen prints it: `SHA256:...`.
+    pub fingerprint: String,
+    /// What follows the key in its line.
+    pub comment: String,
+}
+
+/// A file that the operator put into the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfiguredFile {
+    /// Where it is in the image.
+    pub path: String,
+    /// SHA-256 of its content.
+    pub sha256: String,
+}
+
 /// manifest.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -107,6 +142,9 @@ pub struct Manifest {
     pub version: String,
     /// The kernel command line on every medium.
     pub command_line: String,
+    /// What the operator configured; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<Configured>,
     /// What went in.
     pub parts: Vec<Part>,
     /// What came out, without manifest and sums.
@@ -425,6 +463,7 @@ mod tests {
             name: "kedge".into(),
             version: "0".into(),
             command_line: String::new(),
+            configured: None,
             parts: Vec::new(),
             files: describe(scratch.path(), &["kedge.efi"]).unwrap(),
         };

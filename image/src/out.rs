@@ -1,14 +1,16 @@
 //! The folder of artefacts: written beside, then put in place in one rename, by one build at a
 //! time.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::manifest::MANIFEST;
 use crate::progress::Progress;
 
 /// Why the folder cannot be written.
@@ -62,6 +64,16 @@ impl Lock {
 pub struct Staging {
     folder: PathBuf,
     target: PathBuf,
+    readers: Readers,
+}
+
+/// Who may read the folder and its files, as far as the umask lets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody on the build host.
+    Everybody,
+    /// The user that builds, from the first byte on: there is a secret in it.
+    Owner,
 }
 
 impl Staging {
@@ -70,14 +82,23 @@ impl Staging {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn start(target: &Path) -> Result<Staging, Error> {
+    pub fn start(target: &Path, readers: Readers) -> Result<Staging, Error> {
         let _gate = gate();
         clear_abandoned(target)?;
         let folder = staging_folder(target);
-        fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
+        let mode = match readers {
+            Readers::Everybody => 0o777,
+            Readers::Owner => 0o700,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(&folder)
+            .map_err(failed("make the folder", &folder))?;
         Ok(Staging {
             folder,
             target: target.to_path_buf(),
+            readers,
         })
     }
 
@@ -96,7 +117,19 @@ impl Staging {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
         }
-        fs::write(&path, content).map_err(failed("write", &path))?;
+        // The folder keeps others out; a file that is copied elsewhere takes its mode along.
+        let mode = match self.readers {
+            Readers::Everybody => 0o666,
+            Readers::Owner => 0o600,
+        };
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&path)
+            .and_then(|mut file| file.write_all(content))
+            .map_err(failed("write", &path))?;
         Ok(path)
     }
 
@@ -194,6 +227,28 @@ fn sync_tree(folder: &Path) -> Result<(), Error> {
         .map_err(failed("write back", folder))
 }
 
+/// Refuses to replace a folder that holds something else than artefacts, such as somebody's home.
+///
+/// # Errors
+/// When it does, or cannot be read.
+pub fn refuse_foreign(target: &Path) -> Result<(), Error> {
+    let is_empty = match fs::read_dir(target) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("replace", target)(error)),
+    };
+    // As little of it as every version writes.
+    let is_ours = fs::read_to_string(target.join(MANIFEST))
+        .ok()
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+        .is_some_and(|manifest| manifest["name"] == "kedge");
+    if is_empty || is_ours {
+        return Ok(());
+    }
+    let why = "it holds no artefacts of kedge's, but something else; name another folder";
+    Err(failed("replace", target)(io::Error::other(why)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +260,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let target = scratch.path().join("out");
         for (name, content) in [("old", "1"), ("netboot/new", "2")] {
-            let staging = Staging::start(&target).unwrap();
+            let staging = Staging::start(&target, Readers::Everybody).unwrap();
             staging.write(name, content.as_bytes()).unwrap();
             staging.commit().unwrap();
         }
@@ -218,17 +273,20 @@ mod tests {
     fn an_abandoned_build_leaves_the_old_folder_whole() {
         let scratch = tempfile::tempdir().unwrap();
         let target = scratch.path().join("out");
-        let staging = Staging::start(&target).unwrap();
+        let staging = Staging::start(&target, Readers::Everybody).unwrap();
         staging.write("file", b"whole").unwrap();
         staging.commit().unwrap();
-        let staging = Staging::start(&target).unwrap();
+        let staging = Staging::start(&target, Readers::Everybody).unwrap();
         staging.write("file", b"half").unwrap();
         drop(staging);
         assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "whole");
         // And killed, so that nothing was dropped:
         fs::create_dir(staging_folder(&target)).unwrap();
         fs::write(staging_folder(&target).join("debris"), "x").unwrap();
-        Staging::start(&target).unwrap().commit().unwrap();
+        Staging::start(&target, Readers::Everybody)
+            .unwrap()
+            .commit()
+            .unwrap();
         assert!(!target.join("debris").exists());
     }
 
@@ -236,8 +294,11 @@ mod tests {
     fn a_full_disk_names_the_file_and_leaves_the_old_folder() {
         let scratch = tempfile::tempdir().unwrap();
         let target = scratch.path().join("out");
-        Staging::start(&target).unwrap().commit().unwrap();
-        let staging = Staging::start(&target).unwrap();
+        Staging::start(&target, Readers::Everybody)
+            .unwrap()
+            .commit()
+            .unwrap();
+        let staging = Staging::start(&target, Readers::Everybody).unwrap();
         std::os::unix::fs::symlink("/dev/full", staging.folder().join("kedge.iso")).unwrap();
         let error = staging.write("kedge.iso", b"bytes").unwrap_err();
         assert!(
@@ -246,6 +307,43 @@ mod tests {
         );
         drop(staging);
         assert!(target.exists());
+    }
+
+    #[test]
+    fn what_holds_a_secret_is_the_owners_from_its_first_byte_on() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let scratch = tempfile::tempdir().unwrap();
+        let target = scratch.path().join("out");
+        // There is an open one already, which is replaced.
+        let staging = Staging::start(&target, Readers::Everybody).unwrap();
+        staging.write("netboot/file", b"open").unwrap();
+        staging.commit().unwrap();
+        assert_eq!(mode(&target) & 0o500, 0o500);
+        let staging = Staging::start(&target, Readers::Owner).unwrap();
+        assert_eq!(mode(staging.folder()), 0o700);
+        let file = staging.write("netboot/file", b"secret").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        staging.commit().unwrap();
+        assert_eq!(mode(&target), 0o700);
+        assert_eq!(mode(&target.join("netboot/file")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_is_not_replaced() {
+        let scratch = tempfile::tempdir().unwrap();
+        let target = scratch.path().join("out");
+        refuse_foreign(&target).unwrap();
+        fs::create_dir(&target).unwrap();
+        refuse_foreign(&target).unwrap();
+        fs::write(target.join("thesis.tex"), "years of work").unwrap();
+        let error = refuse_foreign(&target).unwrap_err().to_string();
+        assert!(error.contains("no artefacts"), "{error}");
+        fs::write(target.join(MANIFEST), r#"{"name": "somebody else's"}"#).unwrap();
+        assert!(refuse_foreign(&target).is_err());
+        fs::write(target.join(MANIFEST), r#"{"name": "kedge"}"#).unwrap();
+        refuse_foreign(&target).unwrap();
+        assert!(refuse_foreign(&target.join("thesis.tex")).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line of kedge's build. The enum below is its documentation.
 
 mod bench;
+mod build;
 mod check;
 mod progress;
 mod run;
@@ -8,15 +9,14 @@ mod sizes;
 mod test;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kedge_image::build::{Outcome, Request};
+use kedge_image::build::Request;
+use kedge_image::configuration::Sources;
 use kedge_image::host::{self, Need};
-use kedge_image::out::abandon;
 
 use crate::progress::Terminal;
 
@@ -43,8 +43,16 @@ enum Task {
     /// ~/.cache/kedge; later ones take seconds. out/ is replaced in one rename: a build that is
     /// interrupted or fails leaves the old one whole. Missing Debian packages are installed when
     /// you are root; otherwise the line to run is printed and nothing is started.
-    #[command(after_help = "Examples:\n  cargo xtask build")]
-    Build,
+    ///
+    /// kedge.toml beside Cargo.toml, where it exists, says what the image knows from the start: who
+    /// may log in, addresses, names. image/kedge.toml.example has every field. Artefacts that hold
+    /// a private key or a password are readable by you alone.
+    #[command(after_help = "Examples:
+  cargo xtask build                                    with kedge.toml, if there is one
+  cargo xtask build --ssh-key ~/.ssh/id_ed25519.pub    you may log in
+  cargo xtask build --config a.toml --out out.a        one of several images
+  cargo xtask build --no-config                        the image that everybody has")]
+    Build(build::Arguments),
 
     /// Boot what was built under QEMU, on every path, and run all other tests
     #[command(after_help = "Examples:
@@ -61,6 +69,7 @@ enum Task {
   cargo xtask run --iso --uefi         the same under UEFI
   cargo xtask run --netboot            iPXE loads out/netboot/boot.ipxe
   cargo xtask run --disk victim.img    with a disk; what is done to it is lost at the end
+  cargo xtask run --out out.a          what `cargo xtask build --out out.a` made
   cargo xtask run --iso --vga          the screen instead of a serial line")]
     Run(run::Arguments),
 
@@ -105,13 +114,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let request = request()?;
     let progress = Terminal::default();
     match cli.command {
-        Task::Build => {
-            remove_debris_on_signal(&request.out)?;
-            build(&request, &progress)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Task::Build(arguments) => build::run(request, &arguments, &progress),
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
-        Task::Run(arguments) => run::run(&request, &arguments, &progress),
+        Task::Run(arguments) => run::run(request, &arguments, &progress),
         Task::Bench(arguments) => bench::run(&request, &arguments, &progress),
         Task::Sizes(arguments) => sizes::run(&request, &arguments, &progress),
         Task::DoctorHost => doctor_host(),
@@ -133,6 +138,8 @@ fn request() -> anyhow::Result<Request> {
     Ok(Request {
         out: root.join("out"),
         root,
+        // Whatever is configured: the tests and the sizes are about the image that everybody has.
+        sources: Sources::default(),
         version: env!("CARGO_PKG_VERSION").into(),
     })
 }
@@ -150,43 +157,6 @@ fn require_artefacts(request: &Request) -> anyhow::Result<()> {
         request.out.display()
     );
     Ok(())
-}
-
-/// Builds and says what came out.
-fn build(request: &Request, progress: &Terminal) -> anyhow::Result<()> {
-    let outcome = kedge_image::build::build(request, progress)?;
-    match outcome {
-        Outcome::Unchanged => eprintln!("nothing has changed: out/ is up to date"),
-        Outcome::Built => {
-            for name in [
-                "kedge.iso",
-                "kedge.efi",
-                "netboot/vmlinuz",
-                "netboot/initramfs.cpio.xz",
-            ] {
-                let path = request.out.join(name);
-                let size = std::fs::metadata(&path)
-                    .with_context(|| format!("cannot look at {}", path.display()))?
-                    .len();
-                eprintln!("{size:>10}  out/{name}");
-            }
-            eprintln!("boot it: cargo xtask run; test it: cargo xtask test");
-        }
-    }
-    Ok(())
-}
-
-/// ctrl-C and SIGTERM remove the half-made folder before the process ends; the programs that it
-/// started end with it.
-fn remove_debris_on_signal(out: &Path) -> anyhow::Result<()> {
-    let out = out.to_path_buf();
-    ctrlc::set_handler(move || {
-        abandon(&out);
-        // Standard error may be gone with the terminal; a panic here would keep the process alive.
-        let _ = writeln!(std::io::stderr(), "\ninterrupted: out/ is as it was before");
-        std::process::exit(130);
-    })
-    .context("cannot watch for ctrl-C")
 }
 
 fn doctor_host() -> anyhow::Result<ExitCode> {

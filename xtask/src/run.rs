@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -10,12 +11,16 @@ use clap::Args;
 use kedge_image::boot::{COMMAND_LINE, INITRAMFS, KERNEL};
 use kedge_image::build::Request;
 use kedge_image::host::{self, Need};
+use kedge_image::manifest::{Configured, MANIFEST, Manifest};
 
 use crate::progress::Terminal;
 use crate::require_artefacts;
 
 /// Debian's OVMF, opened read-only; variables are forgotten at the end.
 const OVMF: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+/// The port of this host, on 127.0.0.1 only, that leads to the machine's sshd.
+const SSH: u16 = 2222;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -37,6 +42,13 @@ pub(crate) struct Arguments {
     /// Show the screen (a window where there is a desktop, else text in this terminal)
     #[arg(long)]
     vga: bool,
+    /// Boot what is in this folder instead of out/
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// No network card: by default there is one on QEMU's user network, and 127.0.0.1:2222 leads to
+    /// the machine's sshd
+    #[arg(long, conflicts_with = "netboot")]
+    no_network: bool,
     /// Memory in MiB
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: u32,
@@ -49,12 +61,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(
-    request: &Request,
+    mut request: Request,
     arguments: &Arguments,
     progress: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     host::ensure(&[Need::Test], progress)?;
-    require_artefacts(request)?;
+    if let Some(out) = &arguments.out {
+        request.out = std::path::absolute(out)
+            .with_context(|| format!("cannot boot from {}", out.display()))?;
+    }
+    require_artefacts(&request)?;
     for disk in &arguments.disk {
         std::fs::metadata(disk)
             .with_context(|| format!("cannot use the disk {}", disk.display()))?;
@@ -62,9 +78,16 @@ pub(crate) fn run(
     let has_desktop =
         std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some();
     let mut command = Command::new("qemu-system-x86_64");
-    command.args(machine(&request.out, arguments, has_desktop)?);
+    let configured = configured(&request.out);
+    let forward = (!arguments.no_network)
+        .then(|| forward(&configured))
+        .flatten();
+    command.args(machine(&request.out, arguments, has_desktop, forward)?);
     if !arguments.vga && std::io::stdin().is_terminal() {
         eprintln!("ctrl-A X ends the machine; ctrl-C goes to the shell in it");
+    }
+    if forward.is_some() {
+        eprintln!("log in, once it is up: {}", ssh_line(&configured));
     }
     let status = command
         .status()
@@ -76,8 +99,51 @@ pub(crate) fn run(
     })
 }
 
+/// What the image knows from its build.
+pub(crate) fn configured(out: &Path) -> Configured {
+    std::fs::read_to_string(out.join(MANIFEST))
+        .ok()
+        .and_then(|text| Manifest::from_json(&text).ok()?.configured)
+        .unwrap_or_default()
+}
+
+/// The machine's port to which [`SSH`] leads; `None`, and a word about it, when that is taken.
+fn forward(configured: &Configured) -> Option<u16> {
+    if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, SSH)) {
+        eprintln!(
+            "note: no SSH to the machine, for port {SSH} of 127.0.0.1 cannot be had: {error}"
+        );
+        return None;
+    }
+    let port = |word: &String| word.strip_prefix("kedge.ssh_port=")?.parse().ok();
+    Some(configured.words.iter().find_map(port).unwrap_or(22))
+}
+
+/// The line to type. A host key that is new at each boot would be in the way of the next one.
+fn ssh_line(configured: &Configured) -> String {
+    let unknown = if configured.host_key.is_none() {
+        "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no "
+    } else {
+        ""
+    };
+    let first = if configured.ssh_keys.is_empty() {
+        " (after `ssh-allow` at the machine's console, for no key was built in)"
+    } else {
+        ""
+    };
+    format!("ssh -p {SSH} {unknown}root@127.0.0.1{first}")
+}
+
 /// QEMU's arguments.
-fn machine(out: &Path, arguments: &Arguments, has_desktop: bool) -> anyhow::Result<Vec<OsString>> {
+fn machine(
+    out: &Path,
+    arguments: &Arguments,
+    has_desktop: bool,
+    forward: Option<u16>,
+) -> anyhow::Result<Vec<OsString>> {
+    let forward = forward.map_or_else(String::new, |port| {
+        format!(",hostfwd=tcp:127.0.0.1:{SSH}-:{port}")
+    });
     let mut words: Vec<OsString> = Vec::new();
     let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
     add("-machine", "q35,accel=tcg".into());
@@ -113,13 +179,17 @@ fn machine(out: &Path, arguments: &Arguments, has_desktop: bool) -> anyhow::Resu
         let folder = option_value(&out.join("netboot"))?;
         add(
             "-netdev",
-            format!("user,id=net,tftp={folder},bootfile={file}").into(),
+            format!("user,id=net,tftp={folder},bootfile={file}{forward}").into(),
         );
         add("-device", "virtio-net-pci,netdev=net,bootindex=0".into());
     } else {
-        add("-netdev", "user,id=net".into());
-        // No ROM: nothing is to be booted from the network.
-        add("-device", "virtio-net-pci,netdev=net,romfile=".into());
+        if arguments.no_network {
+            add("-nic", "none".into());
+        } else {
+            add("-netdev", format!("user,id=net{forward}").into());
+            // No ROM: nothing is to be booted from the network.
+            add("-device", "virtio-net-pci,netdev=net,romfile=".into());
+        }
         if arguments.iso || arguments.uefi {
             let iso = option_value(&out.join("kedge.iso"))?;
             add(
@@ -183,7 +253,7 @@ mod tests {
 
     fn words(line: &[&str]) -> String {
         let arguments = Only::parse_from([&["run"], line].concat()).arguments;
-        let words = machine(Path::new("/o,ut"), &arguments, false).unwrap();
+        let words = machine(Path::new("/o,ut"), &arguments, false, Some(22)).unwrap();
         words
             .iter()
             .map(|word| word.to_string_lossy())
@@ -207,5 +277,29 @@ mod tests {
         assert!(words(&["--uefi"]).contains("scsi-cd"));
         assert!(words(&["--netboot"]).contains("bootfile=boot.ipxe"));
         assert!(words(&["--netboot", "--uefi"]).contains("bootfile=kedge.efi"));
+    }
+
+    #[test]
+    fn a_port_of_this_host_alone_leads_to_the_machines_sshd() {
+        for line in [&[][..], &["--iso"], &["--netboot"]] {
+            let words = words(line);
+            assert!(words.contains(",hostfwd=tcp:127.0.0.1:2222-:22"), "{words}");
+        }
+        let words = words(&["--no-network"]);
+        assert!(
+            !words.contains("netdev") && words.contains("-nic none"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn the_line_to_type_fits_what_was_built_in() {
+        let mut configured = Configured::default();
+        let line = ssh_line(&configured);
+        assert!(line.contains("-o UserKnownHostsFile=/dev/null") && line.contains("ssh-allow"));
+        configured.host_key = Some("SHA256:x".into());
+        configured.ssh_keys =
+            serde_json::from_str(r#"[{"fingerprint":"", "comment":""}]"#).unwrap();
+        assert_eq!(ssh_line(&configured), "ssh -p 2222 root@127.0.0.1");
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use kedge_image::build::Request;
 use kedge_image::host::{self, Need};
+use kedge_image::manifest::Configured;
 
 use crate::progress::Terminal;
 use crate::{cargo, require_artefacts};
@@ -40,6 +41,12 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     host::ensure(&[Need::Build, Need::Test], progress)?;
     require_artefacts(request)?;
+    if crate::run::configured(&request.out) != Configured::default() {
+        eprintln!(
+            "note: out/ is configured by a kedge.toml or by options, and the scenarios are about the \
+             image that everybody has: `cargo xtask build --no-config` makes that"
+        );
+    }
     let nextest = has_nextest(&request.root);
     let mut command = Command::new(cargo());
     command
