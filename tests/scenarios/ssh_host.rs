@@ -121,7 +121,9 @@ fn both_directions_of_a_channel_can_be_full() {
 fn a_slow_end_fills_no_memory_and_stops_no_other_session() {
     scenario(|folder| {
         let server = Server::start(folder.path())?;
-        let control = format!("ControlPath={}", folder.path().join("control").display());
+        // A socket's path is short (unix(7): 108 bytes).
+        let control = std::env::temp_dir().join(format!("kedge-ssh-{}", std::process::id()));
+        let control = format!("ControlPath={}", control.display());
         let mut master = server.ssh(&["-M", "-o", &control], "echo up; cat /dev/zero");
         let mut master = server.spawn(&mut master)?;
         let mut stdout = master.streams().stdout.take().context("a pipe")?;
@@ -237,11 +239,11 @@ fn processes_end_with_their_session() {
         let running = |n| processes(&word(n)).map(|count| count > 0);
         for way in ["killed", "closed", "ended"] {
             let command = if way == "ended" {
-                remote.replace("exec sleep", "true sleep")
+                remote.replace("& exec sleep", "& sleep 1; true")
             } else {
                 remote.clone()
             };
-            // `true` swallows the last of them, and the one that ignores HUP is not wanted there.
+            // `true` swallows the last of them.
             let last = if way == "ended" { 1 } else { 4 };
             let mut client = server.ssh(&[], &command);
             client.stdin(Stdio::piped());
@@ -283,9 +285,8 @@ fn a_client_that_does_not_answer_is_dropped() {
         let server = Server::start(folder.path())?;
         let word = format!("{}", 20_000_000 + u64::from(std::process::id()));
         let client = server.spawn(&mut server.ssh(&[], &format!("exec sleep {word}")))?;
-        until("it runs", || Ok(processes(&word)? > 1))?;
+        until("it runs", || Ok(processes(&word)? > 0))?;
         client.freeze()?;
-        // Its own command line has the word, too.
         until("the session is gone", || {
             Ok(processes(&word)? == 0 && server.connections().is_empty())
         })?;

@@ -101,14 +101,11 @@ fn ask() -> Result<String, String> {
 
 /// Keys as the shell has split them: a line without quotes is several words.
 fn split(words: &[&str]) -> Vec<String> {
-    let whole = words.join(" ");
-    match Source::of_line(&whole) {
-        Ok(Source::Line(_)) => vec![whole],
-        // Several keys in quotes, several bare ones, several URLs; or none of it.
-        _ if words.len() > 1 && words.iter().any(|word| Source::of_line(word).is_ok()) => {
-            words.iter().map(|word| (*word).to_string()).collect()
-        }
-        _ => vec![whole],
+    // Several keys in quotes, several bare ones, several URLs; or one line, whatever it is.
+    if words.iter().all(|word| Source::of_line(word).is_ok()) {
+        words.iter().map(|word| (*word).to_string()).collect()
+    } else {
+        vec![words.join(" ")]
     }
 }
 
