@@ -153,7 +153,8 @@ fn a_slow_end_fills_no_memory_and_stops_no_other_session() {
         })?;
         let memory = resident(connection)?;
         println!("a connection with two stuck sessions: {memory} KiB resident");
-        ensure!(memory < 8 << 10, "{memory} KiB");
+        // An idle one, a window of 2 MiB that nobody takes, and what a buffer has to spare.
+        ensure!(memory < 16 << 10, "{memory} KiB");
         for _ in 0..3 {
             let said = server.finish(&mut server.ssh(&["-o", &control], "echo here"))?;
             ensure!(said.text() == "here\n", "{said:?}");
