@@ -643,6 +643,38 @@ fn nobody_is_listened_to_before_somebody_may_log_in() {
             .arg(folder.path().join("host_key"));
         let public = String::from_utf8(kedge_tests::child::output(&mut keygen, None)?)?;
         ensure!(fingerprint(public.trim())? == shown.trim());
+        // From a URL, where anybody keeps his keys; what is no key is skipped.
+        let page = folder.folder("page")?;
+        let other = SshKey::new(folder.path(), "other")?;
+        fs::write(
+            page.join("keys"),
+            format!("# mine\nssh-dss AAAA\n{}\n", other.public()),
+        )?;
+        let mut httpd = Command::new("busybox");
+        httpd
+            .args(["httpd", "-f", "-p", "127.0.0.1:8000", "-h"])
+            .arg(&page);
+        let _httpd = server.spawn(httpd.stdin(Stdio::null()))?;
+        until("a key is fetched", || {
+            Ok(server.allow(&["http://127.0.0.1:8000/keys"])?.status == Some(0))
+        })?;
+        let listed = server.allow(&["--list"])?.success()?.text();
+        ensure!(listed.lines().count() == 2, "{listed}");
+        ensure!(listed.contains(&fingerprint(other.public())?), "{listed}");
+        let private = fs::read_to_string(server.key.private())?;
+        for (wrong, said) in [
+            ("http://127.0.0.1:8000/none", "404"),
+            (private.as_str(), "PRIVATE"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN0", "cut short"),
+            ("hello", "no public key"),
+        ] {
+            let ended = server.allow(&[wrong])?;
+            ensure!(
+                ended.status == Some(1) && ended.stderr.contains(said),
+                "{ended:?}"
+            );
+        }
+        ensure!(server.allow(&["--nonsense"])?.status == Some(2));
         server.allow(&["--revoke", "all"])?.success()?;
         until("it does not listen any more", || Ok(!server.listens()))?;
         ensure!(server.run("true")?.stderr.contains("Connection refused"));

@@ -257,7 +257,7 @@ mod tests {
         crate::wire::Put::put_string(&mut blob, &[1; 32]);
         let key = crate::base64::encode(&blob);
         let whole = format!("ssh-ed25519 {key} me");
-        assert_eq!(split(&["ssh-ed25519", &key, "me"]), [whole.clone()]);
+        assert_eq!(split(&["ssh-ed25519", &key, "me"]).join("\n"), whole);
         assert_eq!(split(&[&whole, &whole]), [whole.clone(), whole]);
         assert_eq!(
             split(&["http://a/", "http://b/"]),

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,7 @@ impl Listener {
     fn serve(&self, client: TcpStream, origin: Origin) -> io::Result<Beginner> {
         let (news, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let process = Command::new("/proc/self/exe")
+            .arg0("kedge")
             .args(self.arguments.for_connection())
             .stdin(OwnedFd::from(client))
             .stdout(theirs)
