@@ -121,7 +121,9 @@ fn both_directions_of_a_channel_can_be_full() {
 fn a_slow_end_fills_no_memory_and_stops_no_other_session() {
     scenario(|folder| {
         let server = Server::start(folder.path())?;
-        let control = format!("ControlPath={}", folder.path().join("control").display());
+        // A socket's path is short (unix(7): 108 bytes).
+        let control = std::env::temp_dir().join(format!("kedge-ssh-{}", std::process::id()));
+        let control = format!("ControlPath={}", control.display());
         let mut master = server.ssh(&["-M", "-o", &control], "echo up; cat /dev/zero");
         let mut master = server.spawn(&mut master)?;
         let mut stdout = master.streams().stdout.take().context("a pipe")?;
@@ -151,7 +153,8 @@ fn a_slow_end_fills_no_memory_and_stops_no_other_session() {
         })?;
         let memory = resident(connection)?;
         println!("a connection with two stuck sessions: {memory} KiB resident");
-        ensure!(memory < 8 << 10, "{memory} KiB");
+        // An idle one, a window of 2 MiB that nobody takes, and what a buffer has to spare.
+        ensure!(memory < 16 << 10, "{memory} KiB");
         for _ in 0..3 {
             let said = server.finish(&mut server.ssh(&["-o", &control], "echo here"))?;
             ensure!(said.text() == "here\n", "{said:?}");
@@ -237,11 +240,11 @@ fn processes_end_with_their_session() {
         let running = |n| processes(&word(n)).map(|count| count > 0);
         for way in ["killed", "closed", "ended"] {
             let command = if way == "ended" {
-                remote.replace("exec sleep", "true sleep")
+                remote.replace("& exec sleep", "& sleep 1; true")
             } else {
                 remote.clone()
             };
-            // `true` swallows the last of them, and the one that ignores HUP is not wanted there.
+            // `true` swallows the last of them.
             let last = if way == "ended" { 1 } else { 4 };
             let mut client = server.ssh(&[], &command);
             client.stdin(Stdio::piped());
@@ -283,9 +286,8 @@ fn a_client_that_does_not_answer_is_dropped() {
         let server = Server::start(folder.path())?;
         let word = format!("{}", 20_000_000 + u64::from(std::process::id()));
         let client = server.spawn(&mut server.ssh(&[], &format!("exec sleep {word}")))?;
-        until("it runs", || Ok(processes(&word)? > 1))?;
+        until("it runs", || Ok(processes(&word)? > 0))?;
         client.freeze()?;
-        // Its own command line has the word, too.
         until("the session is gone", || {
             Ok(processes(&word)? == 0 && server.connections().is_empty())
         })?;
@@ -641,6 +643,38 @@ fn nobody_is_listened_to_before_somebody_may_log_in() {
             .arg(folder.path().join("host_key"));
         let public = String::from_utf8(kedge_tests::child::output(&mut keygen, None)?)?;
         ensure!(fingerprint(public.trim())? == shown.trim());
+        // From a URL, where anybody keeps his keys; what is no key is skipped.
+        let page = folder.folder("page")?;
+        let other = SshKey::new(folder.path(), "other")?;
+        fs::write(
+            page.join("keys"),
+            format!("# mine\nssh-dss AAAA\n{}\n", other.public()),
+        )?;
+        let mut httpd = Command::new("busybox");
+        httpd
+            .args(["httpd", "-f", "-p", "127.0.0.1:8000", "-h"])
+            .arg(&page);
+        let _httpd = server.spawn(httpd.stdin(Stdio::null()))?;
+        until("a key is fetched", || {
+            Ok(server.allow(&["http://127.0.0.1:8000/keys"])?.status == Some(0))
+        })?;
+        let listed = server.allow(&["--list"])?.success()?.text();
+        ensure!(listed.lines().count() == 2, "{listed}");
+        ensure!(listed.contains(&fingerprint(other.public())?), "{listed}");
+        let private = fs::read_to_string(server.key.private())?;
+        for (wrong, said) in [
+            ("http://127.0.0.1:8000/none", "404"),
+            (private.as_str(), "PRIVATE"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN0", "cut short"),
+            ("hello", "no public key"),
+        ] {
+            let ended = server.allow(&[wrong])?;
+            ensure!(
+                ended.status == Some(1) && ended.stderr.contains(said),
+                "{ended:?}"
+            );
+        }
+        ensure!(server.allow(&["--nonsense"])?.status == Some(2));
         server.allow(&["--revoke", "all"])?.success()?;
         until("it does not listen any more", || Ok(!server.listens()))?;
         ensure!(server.run("true")?.stderr.contains("Connection refused"));

@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 enum Benchmark {
     /// Power-on to shell: kedge.iso under BIOS and UEFI, from a local disk and over a slow link
     Boot,
+    /// The SSH server beside OpenSSH's: how fast bytes go both ways, and what an idle session takes
+    Ssh,
 }
 
 pub(crate) fn run(
@@ -31,6 +33,7 @@ pub(crate) fn run(
     require_artefacts(request)?;
     let program = match arguments.what {
         Benchmark::Boot => "bench-boot",
+        Benchmark::Ssh => "bench-ssh",
     };
     let status = Command::new(cargo())
         .current_dir(&request.root)

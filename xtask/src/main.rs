@@ -75,7 +75,7 @@ enum Task {
 
     /// Measure, and print a table: takes minutes, asserts nothing
     #[command(
-        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media"
+        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench ssh     the SSH server beside OpenSSH's"
     )]
     Bench(bench::Arguments),
 

@@ -101,14 +101,11 @@ fn ask() -> Result<String, String> {
 
 /// Keys as the shell has split them: a line without quotes is several words.
 fn split(words: &[&str]) -> Vec<String> {
-    let whole = words.join(" ");
-    match Source::of_line(&whole) {
-        Ok(Source::Line(_)) => vec![whole],
-        // Several keys in quotes, several bare ones, several URLs; or none of it.
-        _ if words.len() > 1 && words.iter().any(|word| Source::of_line(word).is_ok()) => {
-            words.iter().map(|word| (*word).to_string()).collect()
-        }
-        _ => vec![whole],
+    // Several keys in quotes, several bare ones, several URLs; or one line, whatever it is.
+    if words.iter().all(|word| Source::of_line(word).is_ok()) {
+        words.iter().map(|word| (*word).to_string()).collect()
+    } else {
+        vec![words.join(" ")]
     }
 }
 
@@ -260,7 +257,7 @@ mod tests {
         crate::wire::Put::put_string(&mut blob, &[1; 32]);
         let key = crate::base64::encode(&blob);
         let whole = format!("ssh-ed25519 {key} me");
-        assert_eq!(split(&["ssh-ed25519", &key, "me"]), [whole.clone()]);
+        assert_eq!(split(&["ssh-ed25519", &key, "me"]).join("\n"), whole);
         assert_eq!(split(&[&whole, &whole]), [whole.clone(), whole]);
         assert_eq!(
             split(&["http://a/", "http://b/"]),

@@ -107,7 +107,7 @@ impl Network {
 
 /// Why a line is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub(crate) enum Wrong {
     /// A secret was about to be shown to the world.
     #[error(
         "that is a PRIVATE key: it stays with its owner, and should be replaced now that it was \

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,10 @@ use crate::say;
 
 /// How often it looks whether somebody may log in.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// So many looks in a row find nobody before it stops to listen: a file that is being written is
+/// empty for a moment.
+const LOOKS: u32 = 3;
 
 /// How often failed logins are told: once a minute, however many they were.
 const TELL: Duration = Duration::from_secs(60);
@@ -47,6 +52,8 @@ pub(crate) struct Listener {
     socket: Option<TcpListener>,
     beginners: Vec<Beginner>,
     sessions: Vec<Child>,
+    /// Looks in a row that found nobody.
+    nobody: u32,
     failed: u32,
     refused: u32,
     told: Instant,
@@ -83,6 +90,7 @@ impl Listener {
             socket: None,
             beginners: Vec::new(),
             sessions: Vec::new(),
+            nobody: 0,
             failed: 0,
             refused: 0,
             told: Instant::now(),
@@ -107,6 +115,11 @@ impl Listener {
     /// Listens while somebody may log in.
     fn look(&mut self) {
         let anybody = access::anybody(&self.arguments.authorized_keys, &self.arguments.run);
+        self.nobody = if anybody {
+            0
+        } else {
+            self.nobody.saturating_add(1)
+        };
         if anybody && self.socket.is_none() {
             match listen(self.arguments.address, self.port) {
                 Ok(socket) => {
@@ -124,7 +137,7 @@ impl Listener {
                     }
                 }
             }
-        } else if !anybody && self.socket.is_some() {
+        } else if self.nobody >= LOOKS && self.socket.is_some() {
             self.socket = None;
             let _ = fs::remove_file(self.arguments.run.join(PORT));
             say::info(format_args!(
@@ -192,6 +205,7 @@ impl Listener {
     fn serve(&self, client: TcpStream, origin: Origin) -> io::Result<Beginner> {
         let (news, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let process = Command::new("/proc/self/exe")
+            .arg0("kedge")
             .args(self.arguments.for_connection())
             .stdin(OwnedFd::from(client))
             .stdout(theirs)

@@ -167,8 +167,11 @@ impl Process {
     /// How it ended, if it has. It stays a zombie, so that nobody else gets its number.
     pub(crate) fn ended(&self) -> Option<Exit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
-        let status = status.ok().flatten()?;
+        let status = match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(status) => status?,
+            // Somebody else has reaped it, and nobody knows how it ended.
+            Err(_) => return Some(Exit::Status(255)),
+        };
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Some(Exit::Status(u32::try_from(code).unwrap_or(255))),
             (None, Some(number)) => Some(Exit::Signal {
@@ -208,7 +211,8 @@ impl Ending {
         } else if members(self.pid).next().is_some() {
             return false;
         }
-        let options = WaitIdOptions::EXITED;
+        // One that hangs in a disk dies when the disk lets it: nobody waits for that here.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
         true
     }

@@ -212,3 +212,103 @@ fn fixed(signature: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
     reader.end()?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+
+    use super::*;
+
+    fn ed25519(seed: u8) -> (Ed25519KeyPair, Vec<u8>) {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let mut blob = Vec::new();
+        blob.put_string(b"ssh-ed25519");
+        blob.put_string(key.public_key().as_ref());
+        (key, blob)
+    }
+
+    fn wire(algorithm: &str, bytes: &[u8], more: &[u8]) -> Vec<u8> {
+        let mut signature = Vec::new();
+        signature.put_string(algorithm.as_bytes());
+        signature.put_string(bytes);
+        signature.extend_from_slice(more);
+        signature
+    }
+
+    #[test]
+    fn only_the_owners_signature_over_this_text_counts() {
+        let name = "ssh-ed25519";
+        let ((key, blob), (_, other)) = (ed25519(1), ed25519(2));
+        let signature = wire(name, key.sign(b"text").as_ref(), b"");
+        assert!(verify(&blob, name, b"text", &signature));
+        assert!(!verify(&blob, name, b"another", &signature));
+        assert!(!verify(&other, name, b"text", &signature));
+        assert!(!verify(&blob, "ssh-rsa", b"text", &signature));
+        assert!(!verify(
+            &blob,
+            name,
+            b"text",
+            &[&signature[..], b"x"].concat()
+        ));
+        for length in 0..signature.len() {
+            assert!(!verify(&blob, name, b"text", &signature[..length]));
+            assert!(!verify(
+                &blob[..length.min(blob.len() - 1)],
+                name,
+                b"text",
+                &signature
+            ));
+        }
+        // What it says of itself has to be what it was asked for as.
+        let renamed = wire("rsa-sha2-512", key.sign(b"text").as_ref(), b"");
+        assert!(!verify(&blob, "rsa-sha2-512", b"text", &renamed));
+    }
+
+    #[test]
+    fn a_tokens_signature_counts_when_somebody_touched_it() {
+        let (key, plain) = ed25519(3);
+        let name = "sk-ssh-ed25519@openssh.com";
+        let mut blob = Vec::new();
+        blob.put_string(name.as_bytes());
+        blob.put_string(&plain[plain.len() - 32..]);
+        blob.put_string(b"ssh:");
+        let signed = |flags: u8| {
+            let mut text = digest(&SHA256, b"ssh:").as_ref().to_vec();
+            text.put_byte(flags);
+            text.put_u32(9);
+            text.extend_from_slice(digest(&SHA256, b"text").as_ref());
+            wire(name, key.sign(&text).as_ref(), &[flags, 0, 0, 0, 9])
+        };
+        assert!(verify(&blob, name, b"text", &signed(USER_PRESENT)));
+        assert!(!verify(&blob, name, b"text", &signed(0)));
+        assert!(!verify(&blob, name, b"other", &signed(USER_PRESENT)));
+    }
+
+    #[test]
+    fn an_ecdsa_signature_is_two_numbers_of_any_length() {
+        let random = SystemRandom::new();
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap();
+        let name = "ecdsa-sha2-nistp256";
+        let mut blob = Vec::new();
+        blob.put_string(name.as_bytes());
+        blob.put_string(b"nistp256");
+        blob.put_string(key.public_key().as_ref());
+        // One in 256 begins with a zero, which is left out on the wire.
+        for _ in 0..600 {
+            let signature = key.sign(&random, b"text").unwrap();
+            let (r, s) = signature.as_ref().split_at(32);
+            let mut numbers = Vec::new();
+            numbers.put_mpint(r);
+            numbers.put_mpint(s);
+            assert!(verify(&blob, name, b"text", &wire(name, &numbers, b"")));
+            assert!(!verify(&blob, name, b"test", &wire(name, &numbers, b"")));
+        }
+        let mut zeros = Vec::new();
+        zeros.put_mpint(&[0]);
+        zeros.put_mpint(&[0]);
+        assert!(!verify(&blob, name, b"text", &wire(name, &zeros, b"")));
+    }
+}

@@ -8,7 +8,7 @@
 //! | `kedge.ssh_key=URL` | http or https: every line that is fetched from there |
 //! | `kedge.ssh_port=PORT` | instead of 22 |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kedge_settings::Words;
@@ -142,7 +142,7 @@ pub(crate) fn add_all(words: &Words, authorized_keys: &Path) {
     add(&lines, authorized_keys);
 }
 
-fn fetch_until_it_works(url: &str, authorized_keys: &PathBuf) {
+fn fetch_until_it_works(url: &str, authorized_keys: &Path) {
     let mut wait = FIRST_WAIT;
     loop {
         match fetch(url) {

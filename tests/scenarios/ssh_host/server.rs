@@ -12,13 +12,13 @@ use kedge_tests::command::{Finished, finish};
 use kedge_tests::ssh_key::SshKey;
 
 /// Where it listens.
-pub const PORT: u16 = 2222;
+pub(crate) const PORT: u16 = 2222;
 
 /// How long anything may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program as the image has it: static, and stripped.
-pub fn kedge() -> Result<PathBuf> {
+pub(crate) fn kedge() -> Result<PathBuf> {
     let path = match std::env::var_os("KEDGE_PROGRAM") {
         Some(path) => path.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,13 +33,13 @@ pub fn kedge() -> Result<PathBuf> {
 }
 
 /// A namespace with nothing but loopback, for as long as this lives.
-pub struct Loopback {
-    pub namespaces: Namespaces,
+pub(crate) struct Loopback {
+    pub(crate) namespaces: Namespaces,
     _holder: Child,
 }
 
 impl Loopback {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let user = !rustix::process::geteuid().is_root();
         let mut command = Command::new("unshare");
         command.arg("--net");
@@ -65,16 +65,16 @@ impl Loopback {
 }
 
 /// A running server.
-pub struct Server {
-    pub network: Loopback,
-    pub folder: PathBuf,
-    pub key: SshKey,
-    pub child: Child,
+pub(crate) struct Server {
+    pub(crate) network: Loopback,
+    pub(crate) folder: PathBuf,
+    pub(crate) key: SshKey,
+    pub(crate) child: Child,
 }
 
 impl Server {
     /// One that `key` may log in to.
-    pub fn start(folder: &Path) -> Result<Self> {
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
         let server = Self::start_without_key(folder, &[])?;
         std::fs::write(server.keys(), format!("{}\n", server.key.public()))?;
         server.wait_until_it_listens()?;
@@ -82,7 +82,7 @@ impl Server {
     }
 
     /// One that nobody may log in to yet.
-    pub fn start_without_key(folder: &Path, more: &[&str]) -> Result<Self> {
+    pub(crate) fn start_without_key(folder: &Path, more: &[&str]) -> Result<Self> {
         let network = Loopback::new()?;
         let key = SshKey::new(folder, "operator")?;
         let mut command = Command::new(kedge()?);
@@ -108,25 +108,25 @@ impl Server {
     }
 
     /// Whose keys are taken.
-    pub fn keys(&self) -> PathBuf {
+    pub(crate) fn keys(&self) -> PathBuf {
         self.folder.join("authorized_keys")
     }
 
-    pub fn listens(&self) -> bool {
+    pub(crate) fn listens(&self) -> bool {
         self.folder.join("run/port").exists()
     }
 
-    pub fn wait_until_it_listens(&self) -> Result<()> {
+    pub(crate) fn wait_until_it_listens(&self) -> Result<()> {
         until("the server listens", || Ok(self.listens()))
     }
 
     /// What the server has said.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("sshd.log")).unwrap_or_default()
     }
 
     /// A client's command line up to the host.
-    pub fn client(&self, program: &str) -> Command {
+    pub(crate) fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .args(["-F", "none", "-i"])
@@ -148,35 +148,35 @@ impl Server {
     }
 
     /// Runs a client to its end.
-    pub fn finish(&self, command: &mut Command) -> Result<Finished> {
+    pub(crate) fn finish(&self, command: &mut Command) -> Result<Finished> {
         let child = Child::spawn_as_is(command, Some(&self.network.namespaces))?;
         finish("the client", child, PATIENCE)
     }
 
     /// Starts a client that goes on.
-    pub fn spawn(&self, command: &mut Command) -> Result<Child> {
+    pub(crate) fn spawn(&self, command: &mut Command) -> Result<Child> {
         Child::spawn_as_is(command, Some(&self.network.namespaces))
     }
 
     /// `ssh OPTIONS root@127.0.0.1 COMMAND`.
-    pub fn ssh(&self, options: &[&str], remote: &str) -> Command {
+    pub(crate) fn ssh(&self, options: &[&str], remote: &str) -> Command {
         let mut command = self.client("ssh");
         command.args(options).arg("root@127.0.0.1").arg(remote);
         command
     }
 
-    pub fn run(&self, remote: &str) -> Result<Finished> {
+    pub(crate) fn run(&self, remote: &str) -> Result<Finished> {
         self.finish(&mut self.ssh(&[], remote))
     }
 
     /// Runs a command with a file as its standard input.
-    pub fn run_with(&self, remote: &str, input: &Path) -> Result<Finished> {
+    pub(crate) fn run_with(&self, remote: &str, input: &Path) -> Result<Finished> {
         let input = File::open(input)?;
         self.finish(self.ssh(&[], remote).stdin(input))
     }
 
     /// `sftp` with these lines.
-    pub fn sftp(&self, lines: &str) -> Result<Finished> {
+    pub(crate) fn sftp(&self, lines: &str) -> Result<Finished> {
         let batch = self.folder.join("batch");
         std::fs::write(&batch, lines)?;
         let mut command = self.client("sftp");
@@ -185,7 +185,7 @@ impl Server {
     }
 
     /// `kedge ssh-allow` for this server.
-    pub fn allow(&self, arguments: &[&str]) -> Result<Finished> {
+    pub(crate) fn allow(&self, arguments: &[&str]) -> Result<Finished> {
         let mut command = Command::new(kedge()?);
         command
             .arg("ssh-allow")
@@ -201,7 +201,7 @@ impl Server {
     }
 
     /// The processes that serve connections.
-    pub fn connections(&self) -> Vec<u32> {
+    pub(crate) fn connections(&self) -> Vec<u32> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace()
@@ -211,7 +211,7 @@ impl Server {
 }
 
 /// Resident memory of a process in KiB.
-pub fn resident(pid: u32) -> Result<u64> {
+pub(crate) fn resident(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -220,7 +220,7 @@ pub fn resident(pid: u32) -> Result<u64> {
 }
 
 /// Waits until something holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !holds()? {
         if Instant::now() > deadline {

@@ -54,7 +54,7 @@ impl Cipher {
             Self::ChaCha => Some(Sealing::ChaCha(chacha::SealingKey::new(
                 key.try_into().ok()?,
             ))),
-            _ => Some(Sealing::Gcm(self.gcm(key, nonce)?)),
+            _ => Some(Sealing::Gcm(Box::new(self.gcm(key, nonce)?))),
         }
     }
 
@@ -64,7 +64,7 @@ impl Cipher {
             Self::ChaCha => Some(Opening::ChaCha(chacha::OpeningKey::new(
                 key.try_into().ok()?,
             ))),
-            _ => Some(Opening::Gcm(self.gcm(key, nonce)?)),
+            _ => Some(Opening::Gcm(Box::new(self.gcm(key, nonce)?))),
         }
     }
 }
@@ -94,7 +94,7 @@ pub(crate) enum Opening {
     /// Before the first key exchange.
     Clear,
     ChaCha(chacha::OpeningKey),
-    Gcm(Gcm),
+    Gcm(Box<Gcm>),
 }
 
 impl Opening {
@@ -140,7 +140,7 @@ pub(crate) enum Sealing {
     /// Before the first key exchange.
     Clear,
     ChaCha(chacha::SealingKey),
-    Gcm(Gcm),
+    Gcm(Box<Gcm>),
 }
 
 impl Sealing {
