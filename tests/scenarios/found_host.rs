@@ -33,6 +33,17 @@ fn kedge(folder: &Folder) -> Result<PathBuf> {
     Ok(folder.path().join("kedge"))
 }
 
+/// A command that sees the links of the namespace that it is started in: sysfs shows those of whoever
+/// mounted it.
+fn with_own_sysfs(program: &Path) -> Command {
+    let script = "mount -t sysfs sysfs /sys && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(program);
+    command
+}
+
 fn json(bytes: &[u8]) -> Result<Value> {
     let text = String::from_utf8_lossy(bytes);
     serde_json::from_str(&text).with_context(|| format!("reading {text}"))
@@ -247,7 +258,7 @@ fn a_beacon_tells_of_every_change_of_address() {
             .lan()
             .neighbour(&["192.0.2.7/24", "2001:db8:7::7/64"])?;
         let log = folder.path().join("beacon.log");
-        let mut command = Command::new(&kedge);
+        let mut command = with_own_sysfs(&kedge);
         command.args([
             "beacon",
             "http://192.0.2.1:8083/hangs",
@@ -334,33 +345,34 @@ fn addresses(body: &str) -> Result<Vec<String>> {
         .collect())
 }
 
+/// An authority, `ca.pem`, and a certificate of it for 192.0.2.1, `cert.pem`.
+fn certificates(folder: &Path) -> Result<()> {
+    let new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    std::fs::write(folder.join("ext"), "subjectAltName=IP:192.0.2.1\n")?;
+    for words in [
+        format!("{new} -x509 -keyout ca.key -out ca.pem -days 30 -subj /CN=authority"),
+        format!("{new} -keyout key.pem -out csr.pem -subj /CN=server"),
+        "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext \
+         -out cert.pem"
+            .into(),
+    ] {
+        output(
+            Command::new("openssl")
+                .args(words.split_whitespace())
+                .current_dir(folder),
+            None,
+        )?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_beacon_by_https_reaches_nginx_and_trusts_nobody_else() {
     scenario(|folder| {
         let kedge = kedge(folder)?;
         let network = Network::new(&folder.folder("network")?)?;
         let path = folder.path();
-        let mut openssl = Command::new("openssl");
-        openssl.current_dir(path).args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-days",
-            "30",
-            "-subj",
-            "/CN=own",
-            "-addext",
-            "subjectAltName=IP:192.0.2.1",
-        ]);
-        output(&mut openssl, None)?;
+        certificates(path)?;
         let dir = path.display();
         std::fs::write(
             path.join("nginx.conf"),
@@ -370,7 +382,7 @@ fn a_beacon_by_https_reaches_nginx_and_trusts_nobody_else() {
                  http {{ log_format beacon escape=none '$ssl_protocol $request_body';\n\
                  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;\n\
                  fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
-                 server {{ listen 192.0.2.1:443 ssl; access_log {dir}/access.log beacon;\n\
+                 server {{ listen 192.0.2.1:443 ssl; ssl_protocols TLSv1.3; access_log {dir}/access.log beacon;\n\
                  ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;\n\
                  location / {{ proxy_pass http://192.0.2.1:8080; }} }}\n\
                  server {{ listen 192.0.2.1:8080; access_log off; location / {{ return 204; }} }} }}\n"
@@ -388,10 +400,10 @@ fn a_beacon_by_https_reaches_nginx_and_trusts_nobody_else() {
         sockets::wait_for_port(network.namespace(), "192.0.2.1:443".parse()?, PATIENCE)?;
 
         let once = |roots: &str| -> Result<Value> {
-            let script = "\"$@\" || true";
+            let script = "mount -t sysfs sysfs /sys; \"$@\" || true";
             let told = network.run(
-                Command::new("sh")
-                    .args(["-c", script, "sh"])
+                Command::new("unshare")
+                    .args(["--mount", "sh", "-c", script, "sh"])
                     .arg(&kedge)
                     .args(["beacon", "--once", "--json", "https://192.0.2.1/beacon"])
                     .env("SSL_CERT_FILE", roots),
@@ -401,7 +413,7 @@ fn a_beacon_by_https_reaches_nginx_and_trusts_nobody_else() {
         let told = once("")?;
         let why = told[0]["problem"].as_str().unwrap_or_default();
         ensure!(why.contains("signed by nobody known here"), "{told}");
-        let told = once(&path.join("cert.pem").display().to_string())?;
+        let told = once(&path.join("ca.pem").display().to_string())?;
         ensure!(told[0]["told"] == true, "{told}");
         let log = std::fs::read_to_string(path.join("access.log"))?;
         let (protocol, body) = log.trim().split_once(' ').context("no line in the log")?;
