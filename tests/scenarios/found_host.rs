@@ -326,7 +326,13 @@ fn a_beacon_tells_of_every_change_of_address() {
                 .any(|head| head.contains("hostname=nas&myip=2001:db8:8::9 ")),
             "{changed:?}"
         );
-        // Who said that the token is wrong is left alone; all others were told long ago.
+        // Who said that the token is wrong is left alone: by the time that all others were told of one
+        // more change, it would have been asked again for the last one.
+        machine
+            .namespace()
+            .ip("address add 192.0.2.8/24 dev eth0")?;
+        let (_, body) = next(&posts)?;
+        ensure!(addresses(&body)?.len() == 3, "{body}");
         ensure!(refused.try_recv().is_err(), "a wrong token was sent again");
         beacon.must_run()?;
         Ok(())
