@@ -73,11 +73,11 @@ fn sshd(folder: &Path, at: &Neighbour) -> Result<(Child, Vec<String>)> {
     }
     let path = folder.join("sshd_config");
     std::fs::write(&path, config)?;
-    // Debian's sshd wants it, and refuses to start without.
-    std::fs::create_dir_all("/run/sshd").context("making /run/sshd")?;
+    // Debian's sshd refuses to start without /run/sshd; this one has a /run of its own.
+    let script = "mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd \"$@\"";
     let server = at.namespace().spawn(
-        Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh", "-D", "-e", "-f"])
             .arg(&path),
         &folder.join("sshd.log"),
     )?;
@@ -405,24 +405,31 @@ fn a_beacon_by_https_reaches_nginx_and_trusts_nobody_else() {
             .spawn(&mut nginx, &path.join("nginx.log"))?;
         sockets::wait_for_port(network.namespace(), "192.0.2.1:443".parse()?, PATIENCE)?;
 
-        let once = |roots: &str| -> Result<Value> {
-            let script = "mount -t sysfs sysfs /sys; \"$@\" || true";
+        let authority = path.join("ca.pem").display().to_string();
+        // With an /etc/ssl of its own, where one's own authorities have their place.
+        let once = |variable: &str, own: &str| -> Result<Value> {
+            let script = "mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /etc/ssl &&
+                mkdir /etc/ssl/kedge && { test -z \"$1\" || cp \"$1\" /etc/ssl/kedge/own.pem; } &&
+                shift && { \"$@\" || true; }";
             let told = network.run(
                 Command::new("unshare")
-                    .args(["--mount", "sh", "-c", script, "sh"])
+                    .args(["--mount", "sh", "-c", script, "sh", own])
                     .arg(&kedge)
                     .args(["beacon", "--once", "--json", "https://192.0.2.1/beacon"])
-                    .env("SSL_CERT_FILE", roots),
+                    .env("SSL_CERT_FILE", variable),
             )?;
             json(&told)
         };
-        let told = once("")?;
+        let told = once("", "")?;
         let why = told[0]["problem"].as_str().unwrap_or_default();
         ensure!(why.contains("signed by nobody known here"), "{told}");
-        let told = once(&path.join("ca.pem").display().to_string())?;
-        ensure!(told[0]["told"] == true, "{told}");
+        for told in [once(&authority, "")?, once("", &authority)?] {
+            ensure!(told[0]["told"] == true, "{told}");
+        }
         let log = std::fs::read_to_string(path.join("access.log"))?;
-        let (protocol, body) = log.trim().split_once(' ').context("no line in the log")?;
+        ensure!(log.lines().count() == 2, "{log}");
+        let first = log.lines().next().unwrap_or_default();
+        let (protocol, body) = first.split_once(' ').context("no line in the log")?;
         ensure!(protocol == "TLSv1.3", "{log}");
         ensure!(addresses(body)? == ["192.0.2.1"], "{log}");
         Ok(())
