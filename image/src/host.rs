@@ -102,6 +102,13 @@ pub const PACKAGES: &[Package] = &[
         "openssh-client",
         "logs in to the machines: ssh, sftp, scp, ssh-keyscan",
     ),
+    test(
+        "openssh-server",
+        "the host that is found by its key in the scenarios' own networks",
+    ),
+    test("nginx", "the web server that a beacon reaches by HTTPS"),
+    test("openssl", "certificates and TLS servers of the tests' own"),
+    test("chrony", "the time server in the scenarios' own networks"),
     test("iproute2", "makes the scenarios' own networks"),
     test("util-linux", "unshare, mkswap"),
     test("procps", "kill, for the builds that are interrupted"),

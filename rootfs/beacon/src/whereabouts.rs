@@ -25,7 +25,7 @@ pub struct Link {
     pub addresses: Vec<IpAddr>,
 }
 
-/// All links, as the kernel has them now.
+/// The links, as the kernel has them now: those with an address, and those that are hardware.
 ///
 /// # Errors
 /// When the kernel does not answer.
@@ -33,7 +33,7 @@ pub fn links() -> io::Result<Vec<Link>> {
     let addresses = Rtnetlink::open()?.addresses()?;
     Ok(kedge_net::links::links()
         .into_iter()
-        .map(|link| {
+        .filter_map(|link| {
             let mut own: Vec<IpAddr> = addresses
                 .iter()
                 .filter(|address| {
@@ -47,11 +47,11 @@ pub fn links() -> io::Result<Vec<Link>> {
                 .collect();
             own.sort();
             own.dedup();
-            Link {
+            (link.driver.is_some() || !own.is_empty()).then(|| Link {
                 name: link.name,
                 mac: link.mac.to_string(),
                 addresses: own,
-            }
+            })
         })
         .collect())
 }

@@ -200,10 +200,14 @@ fn report(measurement: &Measurement, done: Option<Done>, json: bool) -> String {
             ("done", optional(done)),
         ]) + "\n";
     }
-    let which = if best.offset < 0 { "ahead" } else { "behind" };
+    let which = if best.offset < 0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
     let then = done.map_or(String::new(), |done| format!("; {done}"));
     format!(
-        "the clock is {:.6} s {which} of {address} (stratum {}, {delay:.6} s away){then}\n",
+        "the clock is {:.6} s {which} {address} (stratum {}, {delay:.6} s away){then}\n",
         offset.abs(),
         best.stratum
     )

@@ -46,19 +46,19 @@ impl Line {
 fn text(tally: &Tally, total: u64, passed: Duration) -> String {
     let done = tally.done().min(total);
     let share = (done * 100).checked_div(total).unwrap_or(100);
-    let bar: String = (0..20)
-        .map(|i| if i * 5 < share { '#' } else { '.' })
+    let bar: String = (0..10)
+        .map(|i| if i * 10 < share { '#' } else { '.' })
         .collect();
     let left = match done {
         0 => String::new(),
         _ => {
             let left = passed.as_secs_f64() * (total - done) as f64 / done as f64;
-            format!(", about {} left", duration(left))
+            format!(", {} left", duration(left))
         }
     };
     format!(
-        "[{bar}] {share:3} %  {done} of {total}, {} open, {} SSH{left}",
-        tally.open, tally.ssh
+        "[{bar}] {share:3} %  {done} of {total}, {} with SSH{left}",
+        tally.ssh
     )
 }
 
@@ -84,14 +84,14 @@ mod tests {
             ..Tally::default()
         };
         let line = text(&tally, 1 << 32, Duration::from_secs(8_000_000));
-        assert!(line.len() < 90, "{line}");
+        assert!(line.len() < 80, "{line}");
         let half = Tally {
             silent: 50,
             ..Tally::default()
         };
         assert_eq!(
             text(&half, 100, Duration::from_secs(10)),
-            "[##########..........]  50 %  50 of 100, 0 open, 0 SSH, about 10 s left"
+            "[#####.....]  50 %  50 of 100, 0 with SSH, 10 s left"
         );
         assert!(text(&Tally::default(), 0, Duration::ZERO).contains("100 %"));
     }

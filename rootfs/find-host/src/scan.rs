@@ -1,7 +1,7 @@
 //! The scan: one thread begins connections at an even pace and waits for all of them; a few more
 //! speak SSH with what answered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::neighbours::Neighbours;
+use crate::neighbours::{self, Neighbours};
 use crate::probe::{Host, probe};
 use crate::targets::Targets;
 use crate::wanted::Wanted;
@@ -139,6 +139,12 @@ pub fn scan(
     }
 }
 
+struct Connection {
+    socket: OwnedFd,
+    address: SocketAddr,
+    began: Instant,
+}
+
 struct Scan<'a> {
     port: u16,
     wanted: &'a Arc<Wanted>,
@@ -146,9 +152,9 @@ struct Scan<'a> {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     /// Connections under way, by number.
-    connecting: HashMap<u64, (OwnedFd, SocketAddr)>,
+    connecting: HashMap<u64, Connection>,
     /// When each of them is given up; those that are no longer under way are passed over.
-    deadlines: VecDeque<(Instant, u64)>,
+    deadlines: BTreeSet<(Instant, u64)>,
     most: usize,
     /// Connections that may begin now; grows with time.
     credit: f64,
@@ -175,7 +181,7 @@ impl<'a> Scan<'a> {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(1024),
             connecting: HashMap::new(),
-            deadlines: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             most: most_connections(pace),
             credit: 1.0,
             last: now,
@@ -214,7 +220,7 @@ impl<'a> Scan<'a> {
             let Some(address) = addresses.peek() else {
                 break;
             };
-            if !self.neighbours.admit(*address, now) {
+            if !self.neighbours.has_room(*address, now) {
                 break;
             }
             let address = SocketAddr::new(*address, self.port);
@@ -257,8 +263,18 @@ impl<'a> Scan<'a> {
                     epoll::EventData::new_u64(id),
                     epoll::EventFlags::OUT,
                 )?;
-                self.connecting.insert(id, (socket, address));
-                self.deadlines.push_back((now + self.pace.timeout, id));
+                let timeout = if self.neighbours.began(address.ip()) {
+                    self.pace.timeout.min(neighbours::LONGEST)
+                } else {
+                    self.pace.timeout
+                };
+                self.deadlines.insert((now + timeout, id));
+                let connection = Connection {
+                    socket,
+                    address,
+                    began: now,
+                };
+                self.connecting.insert(id, connection);
             }
             Err(
                 errno @ (Errno::NOBUFS
@@ -298,12 +314,14 @@ impl<'a> Scan<'a> {
         let mut events = std::mem::take(&mut self.events);
         let result = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout));
         for event in events.drain(..) {
-            let Some((socket, address)) = self.connecting.remove(&event.data.u64()) else {
+            let Some(connection) = self.connecting.remove(&event.data.u64()) else {
                 continue;
             };
-            let _ = epoll::delete(&self.epoll, &socket);
-            let result = sockopt::socket_error(&socket).and_then(|result| result);
-            self.settle(result, socket, address);
+            let _ = epoll::delete(&self.epoll, &connection.socket);
+            let result = sockopt::socket_error(&connection.socket).and_then(|result| result);
+            let answered = matches!(result, Ok(()) | Err(Errno::CONNREFUSED));
+            self.ended(&connection, answered);
+            self.settle(result, connection.socket, connection.address);
         }
         self.events = events;
         match result {
@@ -315,11 +333,23 @@ impl<'a> Scan<'a> {
     /// Gives up connections that took too long.
     fn expire(&mut self) {
         let now = Instant::now();
-        while let Some((_, id)) = self.deadlines.pop_front_if(|(until, _)| *until <= now) {
-            if self.connecting.remove(&id).is_some() {
+        while let Some((until, id)) = self.deadlines.pop_first() {
+            if until > now {
+                self.deadlines.insert((until, id));
+                break;
+            }
+            if let Some(connection) = self.connecting.remove(&id) {
                 self.tally.silent += 1;
+                self.ended(&connection, false);
             }
         }
+    }
+
+    fn ended(&mut self, connection: &Connection, answered: bool) {
+        let now = Instant::now();
+        let took = now - connection.began;
+        self.neighbours
+            .ended(connection.address.ip(), answered, took, now);
     }
 
     /// Starts to speak with hosts that wait for it.
