@@ -30,40 +30,6 @@ fn boot_on(folder: &Folder, segment: &Segment, words: &str) -> Result<Running> {
     Ok(machine)
 }
 
-/// Waits in the guest until a command succeeds; gives what it said.
-fn until(machine: &mut Running, command: &str, patience: Duration) -> Result<String> {
-    let tries = patience.as_secs() * 2;
-    // In pieces, since a console's command is given a minute.
-    for _ in 0..tries.div_ceil(60) {
-        let looked = machine.run(&format!(
-            "n=0; until {command} || [ $n = 60 ]; do sleep 0.5; n=$((n+1)); done; echo tried $n"
-        ))?;
-        if !looked.contains("tried 60") {
-            return Ok(looked);
-        }
-    }
-    let status = machine.run("net status; ip route; ip -6 route; dmesg | grep kedge: | tail")?;
-    anyhow::bail!("in {patience:?} never: {command}\n{status}")
-}
-
-/// Until a link has an address.
-fn has(machine: &mut Running, link: &str, address: &str) -> Result<String> {
-    until(
-        machine,
-        &format!("ip addr show {link} | grep -v tentative | grep -F 'inet' | grep -F ' {address}'"),
-        Duration::from_secs(30),
-    )
-}
-
-fn reaches(machine: &mut Running, address: &str) -> Result<()> {
-    until(
-        machine,
-        &format!("ping -c 1 -W 2 {address} >/dev/null"),
-        Duration::from_secs(30),
-    )?;
-    Ok(())
-}
-
 #[test]
 fn fixed_ipv4_address_reaches_the_world_and_no_dhcp_is_sent() {
     scenario(|folder| {
@@ -76,8 +42,8 @@ fn fixed_ipv4_address_reaches_the_world_and_no_dhcp_is_sent() {
             &network,
             "ip=192.0.2.7::192.0.2.1:255.255.255.0:rescue:eth0:none nameserver=192.0.2.1",
         )?;
-        has(&mut machine, "eth0", "192.0.2.7/24")?;
-        reaches(&mut machine, WORLD)?;
+        machine.has_address("eth0", "192.0.2.7/24")?;
+        machine.reaches(WORLD)?;
         let status = machine.run("net status --json")?;
         ensure!(
             status.contains(r#""address":"192.0.2.7","length":24,"origin":"command line""#),
@@ -124,8 +90,8 @@ fn fixed_ipv6_address_with_a_link_local_gateway_reaches_the_world() {
         ]))?;
         let words = format!("ip=[2001:db8:1::7]::[{gateway}]:64::eth0:none");
         let mut machine = boot(folder, &network, &words)?;
-        has(&mut machine, "eth0", "2001:db8:1::7/64")?;
-        reaches(&mut machine, "2001:db8:ffff::1")?;
+        machine.has_address("eth0", "2001:db8:1::7/64")?;
+        machine.reaches("2001:db8:ffff::1")?;
         machine.power_off()
     });
 }
@@ -146,10 +112,10 @@ fn gateway_outside_of_a_host_prefix_is_reached() {
             )?
             .start()?;
         machine.wait_for_shell()?;
-        has(&mut machine, "eth0", "192.0.2.77/32")?;
-        has(&mut machine, "eth0", "2001:db8:7::77/128")?;
-        reaches(&mut machine, WORLD)?;
-        reaches(&mut machine, "2001:db8:ffff::1")?;
+        machine.has_address("eth0", "192.0.2.77/32")?;
+        machine.has_address("eth0", "2001:db8:7::77/128")?;
+        machine.reaches(WORLD)?;
+        machine.reaches("2001:db8:ffff::1")?;
         machine.power_off()
     });
 }
@@ -169,12 +135,11 @@ fn dhcp_that_is_late_by_40_seconds_is_waited_for() {
             !before.contains("192.0.2.1"),
             "too early to prove anything: {before}"
         );
-        until(
-            &mut machine,
+        machine.until(
             "ip addr show eth0 | grep -F 'inet 192.0.2.1'",
             Duration::from_secs(90),
         )?;
-        reaches(&mut machine, WORLD)?;
+        machine.reaches(WORLD)?;
         machine.power_off()
     });
 }
@@ -191,20 +156,15 @@ fn routers_and_dhcpv6_give_addresses_and_dns_servers() {
             .name("news.example", WORLD)
             .start(&lan)?;
         let mut machine = boot_on(folder, &lan, "")?;
-        until(
-            &mut machine,
-            "ip addr show eth0 | grep -F 'inet 203.0.113.1'",
-            BOOT,
-        )?;
+        machine.until("ip addr show eth0 | grep -F 'inet 203.0.113.1'", BOOT)?;
         // EUI-64: predictable, for who looks for it.
-        has(&mut machine, "eth0", "2001:db8:1:0:5054:ff:fe00:0/64")?;
-        until(
-            &mut machine,
+        machine.has_address("eth0", "2001:db8:1:0:5054:ff:fe00:0/64")?;
+        machine.until(
             "ip addr show eth0 | grep -E '2001:db8:1::1[0-9a-f]{2}/128'",
             BOOT,
         )?;
-        reaches(&mut machine, "2001:db8:ffff::1")?;
-        until(&mut machine, "grep -q DHCPv6 /etc/resolv.conf", BOOT)?;
+        machine.reaches("2001:db8:ffff::1")?;
+        machine.until("grep -q DHCPv6 /etc/resolv.conf", BOOT)?;
         let resolv = machine.run("cat /etc/resolv.conf")?;
         for by in ["# eth0, DHCP\n", "# eth0, DHCPv6\n"] {
             ensure!(resolv.replace('\r', "").contains(by), "{resolv}");
@@ -212,11 +172,7 @@ fn routers_and_dhcpv6_give_addresses_and_dns_servers() {
         let looked = machine.run("nslookup news.example")?;
         ensure!(looked.contains(WORLD), "{looked}");
         // A lease of two minutes is renewed after one, by asking the server that gave it.
-        until(
-            &mut machine,
-            "false || [ $(cut -d. -f1 /proc/uptime) -gt 75 ]",
-            BOOT,
-        )?;
+        machine.until("false || [ $(cut -d. -f1 /proc/uptime) -gt 75 ]", BOOT)?;
         let requests = machine.capture(0)?.sent_by(&mac(0)).count(|frame| {
             matches!(
                 frame.kind,
@@ -249,7 +205,7 @@ fn address_that_somebody_else_holds_is_refused_and_their_mac_is_named() {
         )?;
         for address in ["192.0.2.7", "2001:db8:1::7"] {
             let words = format!("{address} is held by {} on eth0: not used", holder.mac());
-            until(&mut machine, &format!("dmesg | grep -F '{words}'"), BOOT)?;
+            machine.until(&format!("dmesg | grep -F '{words}'"), BOOT)?;
         }
         let addresses = machine.run("ip addr show eth0")?;
         ensure!(
@@ -275,7 +231,7 @@ fn address_that_somebody_else_holds_is_refused_and_their_mac_is_named() {
             addresses.contains("192.0.2.8/24") && !addresses.contains("192.0.2.7/24"),
             "{addresses}"
         );
-        reaches(&mut machine, WORLD)?;
+        machine.reaches(WORLD)?;
         machine.power_off()
     });
 }
@@ -290,7 +246,7 @@ fn malformed_argument_is_named_on_every_console_and_the_others_apply() {
             "ip=192.0.2.777::192.0.2.1:24::eth0:none vlan=eth0.9999:eth0 \
              ip=192.0.2.7::192.0.2.1:24::eth0:none",
         )?;
-        has(&mut machine, "eth0", "192.0.2.7/24")?;
+        machine.has_address("eth0", "192.0.2.7/24")?;
         machine.expect_on_screen("'192.0.2.777' is not", BOOT)?;
         machine.expect_on_screen("'eth0.9999' is not", BOOT)?;
         machine.save_screen("malformed.png")?;
@@ -348,7 +304,7 @@ fn odd_gateways_are_pointed_out_with_the_likely_typing_error() {
         );
         let right = up(&mut machine, "--address 192.0.2.7/24 --gateway 192.0.2.1")?;
         ensure!(!right.contains("note:"), "{right}");
-        reaches(&mut machine, WORLD)?;
+        machine.reaches(WORLD)?;
         machine.power_off()
     });
 }
@@ -382,7 +338,7 @@ fn net_setup_asks_and_sets_up() {
         console.expect("[y]: ", soon)?;
         console.send("\n")?;
         console.expect("eth0 has 192.0.2.7/24", soon)?;
-        reaches(&mut machine, WORLD)?;
+        machine.reaches(WORLD)?;
         let resolv = machine.run("cat /etc/resolv.conf")?;
         ensure!(resolv.contains("nameserver 192.0.2.1"), "{resolv}");
         // Half-way out: nothing changes.

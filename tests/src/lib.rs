@@ -27,6 +27,7 @@
 //! Whatever is started (QEMU, nbdkit, dnsmasq, httpd, a network namespace) ends with the test, also
 //! when the test is killed: see [`child`].
 
+mod addressed;
 pub mod boot;
 pub mod capture;
 pub mod child;
