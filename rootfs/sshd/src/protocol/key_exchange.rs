@@ -393,3 +393,7 @@ mod tests {
         assert!(agree(&[9; 32]).is_ok());
     }
 }
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod login_tests;
