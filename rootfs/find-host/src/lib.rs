@@ -2,17 +2,20 @@
 //! nobody knows to what.
 //!
 //! [`targets`] says which addresses and in which order, [`scan`] begins the connections, [`probe`] speaks
-//! SSH, [`wanted`] knows the key.
+//! SSH (`ssh`), [`wanted`] knows the key.
 
 mod arguments;
+pub mod host_key;
 mod interrupt;
 mod neighbours;
 pub mod probe;
 mod progress;
 mod report;
 pub mod scan;
+mod ssh;
 pub mod targets;
 pub mod wanted;
+mod wire;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use russh::keys::{Algorithm, HashAlg, PublicKey};
-
-use crate::probe::Family;
+use crate::host_key::{Family, decode, fingerprint, type_of};
 
 /// Why a key cannot be looked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,10 +98,10 @@ impl Wanted {
         Ok(())
     }
 
-    fn add_key(&mut self, key: &PublicKey) {
-        self.fingerprints.insert(fingerprint(key));
+    fn add_key(&mut self, blob: &[u8]) {
+        self.fingerprints.insert(fingerprint(blob));
         if let Some(families) = &mut self.families {
-            families.extend(Family::of(&key.algorithm()));
+            families.extend(type_of(blob).and_then(Family::of));
         }
     }
 
@@ -129,19 +127,13 @@ impl Wanted {
     }
 }
 
-/// As OpenSSH prints it.
-pub(crate) fn fingerprint(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
-}
-
 /// The key in a line of a public key file, of `known_hosts`, or of `ssh-keyscan`: a word that names
 /// a type, and the word after it.
-fn key_in(line: &str) -> Option<PublicKey> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    words.windows(2).take(4).find_map(|two| {
-        let kind: Algorithm = two[0].parse().ok()?;
-        Family::of(&kind)?;
-        PublicKey::from_openssh(&format!("{} {}", two[0], two[1])).ok()
+fn key_in(line: &str) -> Option<Vec<u8>> {
+    let words: Vec<&str> = line.split_whitespace().take(5).collect();
+    words.windows(2).find_map(|two| {
+        Family::of(two[0])?;
+        decode(two[0], two[1])
     })
 }
 
