@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ssh_key::private::KeypairData;
-use ssh_key::public::Ed25519PublicKey;
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
 use super::public_keys::is_private;
@@ -76,15 +75,13 @@ impl HostKey {
         if key.is_encrypted() {
             return Err(Wrong::Encrypted(path.into()));
         }
-        let KeypairData::Ed25519(pair) = key.key_data() else {
+        // That its halves belong together was seen above: ssh-key derives the public one.
+        let KeypairData::Ed25519(_) = key.key_data() else {
             return Err(Wrong::Type {
                 path: path.into(),
                 is: key.algorithm().to_string(),
             });
         };
-        if Ed25519PublicKey::from(&pair.private) != pair.public {
-            return Err(damaged());
-        }
         let private = key.to_openssh(LineEnding::LF).map_err(|_| damaged())?;
         let public = key.public_key().to_openssh().map_err(|_| damaged())?;
         Ok(HostKey {
@@ -199,8 +196,8 @@ mod tests {
             let mut bad = good.clone().into_bytes();
             bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
             if let Ok(key) = HostKey::parse(&path, &bad) {
-                // A bit that base64 or the format leaves unused.
-                assert_eq!(key.public(), parse(&path).unwrap().public(), "at {at}");
+                // A bit that base64 leaves unused.
+                assert_eq!(key.private(), good, "at {at}");
             }
         }
         for length in 0..good.len() - 40 {
