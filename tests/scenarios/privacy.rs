@@ -36,7 +36,7 @@ fn with_nothing_configured_it_sends_only_what_getting_an_address_needs() {
     scenario(|folder| {
         let network = Network::new(&folder.folder("network")?)?;
         let lan = network.segment("dual", &["203.0.113.1/24", "2001:db8:1::1/64"])?;
-        let _ntp = NtpServer::start(&lan, "203.0.113.1:123".parse()?, NtpAnswer::default())?;
+        let _ntp = NtpServer::start(&lan, "203.0.113.1:123".parse()?, NtpAnswer::Offset(0.0))?;
         let _dhcp = Dnsmasq::new("1h")
             .range4("203.0.113.100", "203.0.113.199")
             .advertise("2001:db8:1::", Addresses::Both)

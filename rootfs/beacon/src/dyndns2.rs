@@ -318,6 +318,7 @@ mod tests {
     fn answers_are_understood() {
         let of = |status: u16, body: &str| {
             meaning(&Answer {
+                date: None,
                 status,
                 body: body.as_bytes().to_vec(),
             })

@@ -1,5 +1,5 @@
 //! The services: programs that run for as long as the system does. One that ends is started again, at
-//! once the first time, and ever later when it keeps ending.
+//! once the first time, and ever later when it keeps ending; exit status 0 says that there is nothing to do.
 //!
 //! The table is kept in a file too, as that of the shells is, for an init that had to restart itself.
 
@@ -35,6 +35,8 @@ struct Service {
     due: Instant,
     /// Ends in a row after a short time.
     quick: u32,
+    /// It said that there is nothing to do.
+    finished: bool,
 }
 
 /// All of them.
@@ -58,6 +60,7 @@ impl Services {
             started: now,
             due: now,
             quick: 0,
+            finished: false,
         });
         Services(services.collect())
     }
@@ -67,7 +70,7 @@ impl Services {
         let now = Instant::now();
         let mut changed = false;
         for service in &mut self.0 {
-            if service.pid.is_none() && service.due <= now {
+            if service.pid.is_none() && !service.finished && service.due <= now {
                 service.start();
                 changed = true;
             }
@@ -79,15 +82,23 @@ impl Services {
 
     /// When the next is to be started.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let waiting = self.0.iter().filter(|service| service.pid.is_none());
+        let waiting = self
+            .0
+            .iter()
+            .filter(|service| service.pid.is_none() && !service.finished);
         waiting.map(|service| service.due).min()
     }
 
     /// Notes that a process ended, if it is a service. `how`: "exit status 1", "signal 11".
-    pub(crate) fn ended(&mut self, pid: Pid, how: &str) {
+    pub(crate) fn ended(&mut self, pid: Pid, how: &str, finished: bool) {
         let ended = self.0.iter_mut().find(|service| service.pid == Some(pid));
-        if let Some(service) = ended {
-            service.ended(how);
+        match ended {
+            Some(service) if finished => {
+                service.pid = None;
+                service.finished = true;
+            }
+            Some(service) => service.ended(how),
+            None => {}
         }
     }
 
@@ -166,9 +177,12 @@ mod tests {
         let pid = Pid::from_raw(4_000_000).unwrap();
         services.0[0].pid = Some(pid);
         assert_eq!(services.next_due(), None);
-        services.ended(Pid::from_raw(4_000_001).unwrap(), "exit status 0");
+        services.ended(Pid::from_raw(4_000_001).unwrap(), "exit status 1", false);
         assert_eq!(services.next_due(), None);
-        services.ended(pid, "exit status 0");
+        services.ended(pid, "exit status 1", false);
         assert!(services.next_due().is_some_and(|due| due > Instant::now()));
+        services.0[0].pid = Some(pid);
+        services.ended(pid, "exit status 0", true);
+        assert_eq!(services.next_due(), None, "what is finished is left alone");
     }
 }

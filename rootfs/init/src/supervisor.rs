@@ -222,7 +222,8 @@ impl Supervisor {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let how = how(status);
             self.shells.ended(pid, &how);
-            self.services.ended(pid, &how);
+            self.services
+                .ended(pid, &how, status.exit_status() == Some(0));
             if let Phase::Banner { maker, .. } = self.phase
                 && maker == pid
             {
