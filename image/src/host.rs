@@ -1,6 +1,9 @@
 //! What the build and the tests need on the build host, and why: Debian packages.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::program;
@@ -118,6 +121,14 @@ pub const PACKAGES: &[Package] = &[
         "btrfs-progs",
         "file systems that the banner has to recognise",
     ),
+];
+
+/// Packages that would start a server on this host, and its unit: it is masked before the package
+/// comes, since the scenarios start the program themselves, in networks of their own.
+const SERVERS: &[(&str, &str)] = &[
+    ("openssh-server", "ssh.service"),
+    ("nginx", "nginx.service"),
+    ("chrony", "chrony.service"),
 ];
 
 /// Where the machine stands.
@@ -249,13 +260,55 @@ pub fn ensure(needs: &[Need], progress: &dyn Progress) -> Result<(), Error> {
 
 /// The line that installs `names`, for somebody who is not root.
 pub fn install_line(names: &[&str]) -> String {
+    let units = units(names);
+    let mask = match units.as_slice() {
+        [] => String::new(),
+        // Their servers are for the scenarios, and not for this host.
+        units => format!("sudo systemctl mask {}; ", units.join(" ")),
+    };
     format!(
-        "sudo apt-get update && sudo apt-get install --no-install-recommends -y {}",
+        "{mask}sudo apt-get update && sudo apt-get install --no-install-recommends -y {}",
         names.join(" ")
     )
 }
 
+fn units(names: &[&str]) -> Vec<&'static str> {
+    let of = SERVERS.iter().filter(|(name, _)| names.contains(name));
+    of.map(|(_, unit)| *unit).collect()
+}
+
+/// What keeps the packages' scripts from starting servers, while it is there (policy-rc.d, as invoke-rc.d
+/// asks it), and afterwards (systemd's mask).
+struct Kept(Option<&'static Path>);
+
+impl Kept {
+    fn from_starting(names: &[&str]) -> Kept {
+        let units = units(names);
+        for unit in &units {
+            let link = Path::new("/etc/systemd/system").join(unit);
+            // One that is there is the administrator's; without systemd there is no such folder.
+            let _ = std::os::unix::fs::symlink("/dev/null", link);
+        }
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        // 101: an action forbidden by policy. An own one of this host's stays.
+        let made = !units.is_empty()
+            && !policy.exists()
+            && std::fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok()
+            && std::fs::set_permissions(policy, Permissions::from_mode(0o755)).is_ok();
+        Kept(made.then_some(policy))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(policy) = self.0 {
+            let _ = std::fs::remove_file(policy);
+        }
+    }
+}
+
 fn install(names: &[&str]) -> Result<(), program::Error> {
+    let _kept = Kept::from_starting(names);
     program::run(
         Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -274,6 +327,22 @@ mod tests {
         let versions = versions(&["dpkg", "kedge-no-such-package"]).unwrap();
         assert!(versions.contains_key("dpkg"));
         assert!(!versions.contains_key("kedge-no-such-package"));
+    }
+
+    #[test]
+    fn servers_are_kept_from_starting() {
+        let line = install_line(&["xorriso", "nginx"]);
+        assert!(
+            line.starts_with("sudo systemctl mask nginx.service; "),
+            "{line}"
+        );
+        assert!(!install_line(&["xorriso"]).contains("mask"));
+        for (name, _) in SERVERS {
+            assert!(
+                PACKAGES.iter().any(|package| package.name == *name),
+                "{name}"
+            );
+        }
     }
 
     #[test]

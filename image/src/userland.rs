@@ -113,6 +113,8 @@ fn compile(root: &Path) -> Result<PathBuf, Error> {
             rustflags(root, &cargo_home).join("\x1f"),
         )
         .env_remove("RUSTFLAGS")
+        // The build's date: no clock of a running image is earlier.
+        .env("KEDGE_EPOCH", crate::boot::EPOCH.to_string())
         .arg("build")
         .args(["--locked", "--package", "kedge", "--profile", PROFILE])
         // Without an explicit target the flags would apply to build scripts and proc macros.
