@@ -148,6 +148,12 @@ impl Channel {
             self.write(data)
         };
         self.take(number(written), transport);
+        // What was handed on goes when it is most of it, so each byte is moved once at most: while a
+        // client is ahead of the program for a whole disk, there is never a moment with nothing left.
+        if self.input_start > self.input.len() / 2 {
+            self.input.drain(..self.input_start);
+            self.input_start = 0;
+        }
         self.input.extend_from_slice(&data[written..]);
         Ok(())
     }
@@ -403,3 +409,7 @@ fn send_exit(peer: u32, exit: Exit, transport: &mut Transport) {
         }
     });
 }
+
+#[cfg(test)]
+#[path = "channel_tests.rs"]
+mod tests;
