@@ -7,7 +7,7 @@
 //! | from 32 on some are refused at random, at 64 all | a right login gets through at its second or third try |
 //! | 60 s from the first byte to the login | a place that nobody uses becomes free (`connection.rs`) |
 //! | 6 failed attempts on a connection | OpenSSH's number (`authentication.rs`) |
-//! | 1 s for a wrong password, 20 wrong guesses in all | the one-time password (`password.rs`) |
+//! | 1 s for a wrong password, 30 minutes for all guesses | 48 bits are enough then (`password.rs`) |
 
 use std::net::IpAddr;
 

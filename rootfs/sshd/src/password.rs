@@ -1,13 +1,14 @@
 //! The one-time password: for whoever stands at the console and has no key at hand.
 //!
 //! What is stored is a salted hash, so that a copy of the file is no password; it dies after one
-//! login, half an hour, or too many wrong guesses, whichever is first. The clock is the one that
-//! nobody sets (CLOCK_BOOTTIME): a wrong date neither kills nor prolongs it.
+//! login, half an hour, or more wrong guesses than the limits before login let anybody make in that
+//! time, whichever is first. The clock is the one that nobody sets (CLOCK_BOOTTIME): a wrong date
+//! neither kills nor prolongs it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroU32;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ use crate::protocol::random;
 /// How long it is valid.
 pub(crate) const VALID: Duration = Duration::from_secs(30 * 60);
 
-/// So many wrong guesses in all, and it is no more. With 48 bits a guesser has one chance in
-/// 14,000,000,000,000.
-const GUESSES: u32 = 20;
+/// So many wrong guesses in all, and it is no more. It is not meant to be reached: a small number would
+/// let the first scanner that comes by take the password from whoever stands at the console, and 48
+/// bits need no help. [`crate::admission`] lets 64 guess at once, and each guess takes a second, so in
+/// half an hour there are 115,200: one chance in 2,400,000,000.
+const GUESSES: u32 = 120_000;
 
 /// Makes one guess take some milliseconds, and no more: guesses are counted, not only slow.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(20_000).unwrap();
@@ -130,9 +133,20 @@ impl Store {
     }
 
     fn try_consume(&self, guess: &str) -> io::Result<bool> {
-        let mut file = OpenOptions::new().read(true).write(true).open(&self.0)?;
+        self.claim(self.open()?, guess)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(&self.0)
+    }
+
+    fn claim(&self, mut file: File, guess: &str) -> io::Result<bool> {
         // Two logins at once must not both be the one.
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        // It may have been taken away, or another put in its place, since it was opened.
+        if !is_at(&file, &self.0) {
+            return Ok(false);
+        }
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // Whoever was first has emptied it.
@@ -155,6 +169,14 @@ impl Store {
             rewrite(&mut file, &kept.text())?;
         }
         Ok(right)
+    }
+}
+
+/// Whether this open file is the one that the path names now.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
     }
 }
 
@@ -246,19 +268,77 @@ mod tests {
         fs::remove_dir_all(store.0.parent().unwrap()).unwrap();
     }
 
+    /// Anybody in the network may guess; who stands at the console shall get in all the same.
+    #[test]
+    fn no_number_of_guesses_that_can_be_made_in_its_time_takes_it_away() {
+        let at_once = u32::try_from(crate::admission::MOST).unwrap();
+        let seconds = u32::try_from(VALID.as_secs()).unwrap();
+        let one_takes = u32::try_from(crate::protocol::authentication::DELAY.as_secs()).unwrap();
+        assert!(GUESSES >= at_once * seconds / one_takes);
+        let store = store("scanned");
+        store.set("right").unwrap();
+        for _ in 0..100 {
+            assert!(!store.consume("wrong"));
+        }
+        assert!(store.consume("right"));
+        fs::remove_dir_all(store.0.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn of_many_who_know_it_at_once_one_gets_in() {
+        let store = store("race");
+        for _ in 0..5 {
+            store.set("right").unwrap();
+            let start = std::sync::Barrier::new(8);
+            let inside = std::thread::scope(|scope| {
+                let logins: Vec<_> = (0..8)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            start.wait();
+                            store.consume("right")
+                        })
+                    })
+                    .collect();
+                let results = logins.into_iter().map(|login| login.join().unwrap());
+                results.filter(|&inside| inside).count()
+            });
+            assert_eq!(inside, 1);
+        }
+        fs::remove_dir_all(store.0.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_revoked_password_does_not_work_even_for_whoever_has_opened_its_file() {
+        let store = store("revoked");
+        for replaced in [false, true] {
+            store.set("old").unwrap();
+            let file = store.open().unwrap();
+            if replaced {
+                store.set("new").unwrap();
+            } else {
+                store.revoke().unwrap();
+            }
+            assert!(!store.claim(file, "old").unwrap());
+            assert_eq!(store.exists(), replaced);
+            assert_eq!(store.consume("new"), replaced);
+        }
+        fs::remove_dir_all(store.0.parent().unwrap()).unwrap();
+    }
+
     #[test]
     fn it_dies_of_guesses_and_of_age() {
         let store = store("dies");
-        store.set("right").unwrap();
-        for _ in 0..GUESSES {
-            assert!(!store.consume("wrong"));
-        }
+        let with = |change: fn(&mut Kept)| {
+            store.set("right").unwrap();
+            let mut kept = Kept::parse(&fs::read_to_string(&store.0).unwrap()).unwrap();
+            change(&mut kept);
+            fs::write(&store.0, kept.text()).unwrap();
+        };
+        with(|kept| kept.guesses = 2);
+        assert!(!store.consume("wrong") && store.exists());
+        assert!(!store.consume("wrong") && !store.exists());
         assert!(!store.consume("right"));
-        store.set("right").unwrap();
-        let text = fs::read_to_string(&store.0).unwrap();
-        let mut kept = Kept::parse(&text).unwrap();
-        kept.until = now();
-        fs::write(&store.0, kept.text()).unwrap();
+        with(|kept| kept.until = now());
         assert!(!store.exists() && !store.consume("right"));
         fs::remove_dir_all(store.0.parent().unwrap()).unwrap();
     }

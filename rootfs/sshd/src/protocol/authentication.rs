@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 6;
 const MESSAGES: u32 = 64;
 
 /// How long a wrong password takes.
-const DELAY: Duration = Duration::from_secs(1);
+pub(crate) const DELAY: Duration = Duration::from_secs(1);
 
 /// What decides.
 #[derive(Debug)]
