@@ -123,6 +123,14 @@ pub(crate) fn check(blob: &[u8]) -> Result<(), Unusable> {
     }
 }
 
+/// Whether such a key signs in the way that `algorithm` names: RSA with SHA-2 only (RFC 8332).
+pub(crate) fn fits(blob: &[u8], algorithm: &str) -> bool {
+    match type_of(blob) {
+        Some("ssh-rsa") => matches!(algorithm, "rsa-sha2-256" | "rsa-sha2-512"),
+        kind => kind == Some(algorithm),
+    }
+}
+
 /// Whether `signature` over `text` was made by the owner of the key, in the way that `algorithm`
 /// names (RFC 4252, section 7).
 pub(crate) fn verify(blob: &[u8], algorithm: &str, text: &[u8], signature: &[u8]) -> bool {
@@ -136,20 +144,13 @@ fn verified(
     signature: &[u8],
 ) -> Result<bool, Malformed> {
     let mut reader = Reader::new(signature);
-    if reader.text()? != algorithm {
+    if reader.text()? != algorithm || !fits(blob, algorithm) {
         return Ok(false);
     }
     let bytes = reader.string()?;
     let Ok(key) = Key::parse(blob)? else {
         return Ok(false);
     };
-    let fits = match key {
-        Key::Rsa { .. } => matches!(algorithm, "rsa-sha2-256" | "rsa-sha2-512"),
-        _ => type_of(blob) == Some(algorithm),
-    };
-    if !fits {
-        return Ok(false);
-    }
     // What a token signs.
     let mut token = |application: &[u8]| {
         let (flags, counter) = (reader.byte()?, reader.u32()?);

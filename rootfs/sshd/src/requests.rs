@@ -37,6 +37,8 @@ impl Connection {
         let mut reader = Reader::new(payload);
         match reader.byte()? {
             message::IGNORE | message::DEBUG | message::UNIMPLEMENTED | message::EXT_INFO => {}
+            // Sent before the client knew that it is in (RFC 4252, section 5.1).
+            message::USERAUTH_REQUEST => {}
             message::DISCONNECT => return Err(Error::Disconnected),
             message::GLOBAL_REQUEST => self.global_request(reader)?,
             // Answers to being asked whether it is still there; that it answers is all.

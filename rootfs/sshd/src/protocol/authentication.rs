@@ -132,7 +132,8 @@ fn request(
             let signed = reader.boolean()?;
             let algorithm = reader.text()?;
             let blob = reader.string()?;
-            let entry = authorized(policy, blob).filter(|_| known);
+            let fits = public_key::fits(blob, algorithm);
+            let entry = authorized(policy, blob).filter(|_| known && fits);
             let signed_length = payload.len() - reader.rest().len();
             let Some(options) = entry else {
                 return Ok(Answer::No { counts: true });

@@ -101,7 +101,9 @@ impl KeyExchange {
         if agreed.wrong_guess {
             next(transport, deadline)?;
         }
-        let payload = self.expect(transport, message::KEX_ECDH_INIT, deadline)?;
+        // Strict means the first exchange, in which nothing is authenticated yet.
+        let lenient = !(first && self.strict);
+        let payload = expect(transport, message::KEX_ECDH_INIT, lenient, deadline)?;
         let mut reader = Reader::new(&payload[1..]);
         let client_share = reader.string()?.to_vec();
         reader.end()?;
@@ -141,28 +143,28 @@ impl KeyExchange {
                 out.put_string(public_key::SIGNATURES.as_bytes());
             });
         }
-        self.expect(transport, message::NEWKEYS, deadline)?;
+        expect(transport, message::NEWKEYS, lenient, deadline)?;
         let (nonce, key) = (derive(b'A', 12), derive(b'C', agreed.opening.key_length()));
         let opening = agreed.opening.opening(&key, &nonce);
         transport.open_with(opening.ok_or(Error::KeyExchange)?, self.strict);
         Ok(())
     }
+}
 
-    /// The next message has to be this one.
-    fn expect(
-        &self,
-        transport: &mut Transport,
-        wanted: u8,
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Error> {
-        loop {
-            let payload = next(transport, deadline)?;
-            match payload.first() {
-                Some(&number) if number == wanted => return Ok(payload),
-                Some(&message::DISCONNECT) => return Err(Error::Disconnected),
-                Some(&(message::IGNORE | message::DEBUG)) if !self.strict => {}
-                other => return Err(Error::OutOfPlace(other.copied().unwrap_or(0))),
-            }
+/// The next message has to be this one; where it is `lenient`, after those that mean nothing.
+fn expect(
+    transport: &mut Transport,
+    wanted: u8,
+    lenient: bool,
+    deadline: Instant,
+) -> Result<Vec<u8>, Error> {
+    loop {
+        let payload = next(transport, deadline)?;
+        match payload.first() {
+            Some(&number) if number == wanted => return Ok(payload),
+            Some(&message::DISCONNECT) => return Err(Error::Disconnected),
+            Some(&(message::IGNORE | message::DEBUG | message::UNIMPLEMENTED)) if lenient => {}
+            other => return Err(Error::OutOfPlace(other.copied().unwrap_or(0))),
         }
     }
 }
@@ -210,7 +212,7 @@ struct Agreed {
     sealing: Cipher,
     strict: bool,
     extensions: bool,
-    /// The client has sent a message ahead for a method that was not chosen: it does not count.
+    /// The client has sent a message ahead, and does not prefer what we prefer: it does not count.
     wrong_guess: bool,
 }
 
@@ -235,10 +237,9 @@ impl Agreed {
             unpressed,
             ..,
         ] = lists;
-        let method = methods
-            .split(',')
-            .find(|name| METHODS.contains(name))
-            .ok_or(Error::NothingInCommon("key exchange method"))?;
+        if !methods.split(',').any(|name| METHODS.contains(&name)) {
+            return Err(Error::NothingInCommon("key exchange method"));
+        }
         if !host_keys.split(',').any(|name| name == host_key::ALGORITHM) {
             return Err(Error::NothingInCommon("type of host key"));
         }
@@ -261,7 +262,7 @@ impl Agreed {
             strict: methods.split(',').any(|name| name == STRICT_CLIENT),
             extensions: methods.split(',').any(|name| name == EXTENSIONS_CLIENT),
             wrong_guess: guesses
-                && !(first(methods, method) && first(host_keys, host_key::ALGORITHM)),
+                && !(first(methods, METHODS[0]) && first(host_keys, host_key::ALGORITHM)),
         })
     }
 }
@@ -359,6 +360,17 @@ mod tests {
         let theirs = init(METHODS[0], host_key::ALGORITHM, CIPHERS[0].0, "none", 1);
         let agreed = Agreed::with(&theirs).unwrap();
         assert!(!agreed.strict && !agreed.extensions && !agreed.wrong_guess);
+    }
+
+    /// RFC 4253, section 7.1: a guess is right when both sides prefer the same, and only then. A client
+    /// that has guessed wrong sends its share again.
+    #[test]
+    fn a_guess_of_what_is_known_here_but_not_preferred_is_wrong() {
+        let methods = "curve25519-sha256@libssh.org,curve25519-sha256";
+        let theirs = init(methods, host_key::ALGORITHM, CIPHERS[0].0, "none", 1);
+        assert!(Agreed::with(&theirs).unwrap().wrong_guess);
+        let theirs = init(methods, host_key::ALGORITHM, CIPHERS[0].0, "none", 0);
+        assert!(!Agreed::with(&theirs).unwrap().wrong_guess);
     }
 
     #[test]

@@ -14,9 +14,14 @@ use crate::connection::{Ends, log_in};
 use crate::password::Store;
 use crate::protocol::authentication::Policy;
 
+const CLIENT_VERSION: &[u8] = b"SSH-2.0-test";
+
 struct Client {
     transport: Transport,
-    session_id: [u8; 32],
+    cipher: (&'static str, Cipher),
+    server_version: Vec<u8>,
+    /// The first exchange's hash.
+    session_id: Option<[u8; 32]>,
     server: JoinHandle<Result<(), Error>>,
     folder: PathBuf,
 }
@@ -41,6 +46,14 @@ fn user_key() -> (Ed25519KeyPair, Vec<u8>) {
 
 /// A client that has exchanged keys, with `extra` sent before it did.
 fn connect(name: &str, extra: Option<u8>) -> Result<Client, Error> {
+    connect_by(name, extra, CIPHERS[0])
+}
+
+fn connect_by(
+    name: &str,
+    extra: Option<u8>,
+    cipher: (&'static str, Cipher),
+) -> Result<Client, Error> {
     let folder = std::env::temp_dir().join(format!("kedge-login-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let host_key = HostKey::load_or_make(&folder.join("host_key")).unwrap();
@@ -56,16 +69,18 @@ fn connect(name: &str, extra: Option<u8>) -> Result<Client, Error> {
         address: ends.client.ip(),
     };
     let server = std::thread::spawn(move || {
-        log_in(theirs, host_key, &policy, ends, None)?
-            .transport
-            .drain(soon())
+        log_in(theirs, host_key, &policy, ends, None)?.run();
+        Ok(())
     });
     let mut client = Client {
         transport: Transport::new(socket).unwrap(),
-        session_id: [0; 32],
+        cipher,
+        server_version: Vec::new(),
+        session_id: None,
         server,
         folder,
     };
+    client.exchange_versions()?;
     client.exchange_keys(extra)?;
     Ok(client)
 }
@@ -80,20 +95,23 @@ impl Client {
         let _ = self.transport.drain(soon());
     }
 
-    fn exchange_keys(&mut self, extra: Option<u8>) -> Result<(), Error> {
-        let version = b"SSH-2.0-test";
-        self.transport.raw(version);
+    fn exchange_versions(&mut self) -> Result<(), Error> {
+        self.transport.raw(CLIENT_VERSION);
         self.transport.raw(b"\r\n");
-        let server_version = loop {
+        self.server_version = loop {
             if let Some(line) = self.transport.line(255)? {
                 break line;
             }
             self.transport.exchange(soon())?;
         };
+        Ok(())
+    }
+
+    fn exchange_keys(&mut self, extra: Option<u8>) -> Result<(), Error> {
         let mut ours = vec![message::KEXINIT];
         ours.extend_from_slice(&[0; 16]);
         let methods = format!("{},{STRICT_CLIENT}", METHODS[0]);
-        let cipher = CIPHERS[0].0;
+        let cipher = self.cipher.0;
         for list in [
             methods.as_str(),
             host_key::ALGORITHM,
@@ -133,8 +151,8 @@ impl Client {
         agree_ephemeral(private, &peer, |s| secret.put_mpint(s)).unwrap();
         let mut text = Vec::new();
         for part in [
-            version,
-            &server_version[..],
+            CLIENT_VERSION,
+            &self.server_version[..],
             &ours,
             &theirs,
             public,
@@ -148,16 +166,30 @@ impl Client {
         hash.update(&text);
         let hash = digest(hash);
         assert!(public_key::verify(public, "ssh-ed25519", &hash, signature));
-        self.session_id = hash;
+        let id = *self.session_id.get_or_insert(hash);
         self.send(&[message::NEWKEYS]);
         assert_eq!(self.next()?, [message::NEWKEYS]);
-        let chacha = CIPHERS[0].1;
-        let key = |letter| derive(&secret, &hash, letter, &hash, chacha.key_length());
-        self.transport
-            .seal_with(chacha.sealing(&key(b'C'), &[]).unwrap(), true);
-        self.transport
-            .open_with(chacha.opening(&key(b'D'), &[]).unwrap(), true);
+        let cipher = self.cipher.1;
+        let key = |letter, count| derive(&secret, &hash, letter, &id, count);
+        let length = cipher.key_length();
+        let sealing = cipher.sealing(&key(b'C', length), &key(b'A', 12));
+        self.transport.seal_with(sealing.unwrap(), true);
+        let opening = cipher.opening(&key(b'D', length), &key(b'B', 12));
+        self.transport.open_with(opening.unwrap(), true);
         Ok(())
+    }
+
+    /// Whether the key would do for this algorithm.
+    fn may_use(&mut self, algorithm: &str) -> u8 {
+        let mut request = vec![message::USERAUTH_REQUEST];
+        for part in ["root", "ssh-connection", "publickey"] {
+            request.put_string(part.as_bytes());
+        }
+        request.put_byte(0);
+        request.put_string(algorithm.as_bytes());
+        request.put_string(&user_key().1);
+        self.send(&request);
+        self.next().unwrap()[0]
     }
 
     fn ask_for_service(&mut self) {
@@ -193,13 +225,24 @@ impl Client {
 fn a_login_is_signed_for_this_session_and_for_root() {
     let mut client = connect("signed", None).unwrap();
     client.ask_for_service();
-    let id = client.session_id;
+    let id = client.session_id.unwrap();
     let failure = message::USERAUTH_FAILURE;
     assert_eq!(client.log_in("root", "ssh-connection", &[7; 32]), failure);
     assert_eq!(client.log_in("admin", "ssh-connection", &id), failure);
     assert_eq!(client.log_in("root", "another", &id), failure);
     let success = message::USERAUTH_SUCCESS;
     assert_eq!(client.log_in("root", "ssh-connection", &id), success);
+}
+
+/// Otherwise a client would make a signature (a touch of a token, a question to a person) in vain.
+#[test]
+fn a_key_would_do_only_with_a_signature_that_is_checked_here() {
+    let mut client = connect("would-do", None).unwrap();
+    client.ask_for_service();
+    assert_eq!(client.may_use("ssh-ed25519"), message::USERAUTH_PK_OK);
+    assert_eq!(client.may_use("ssh-rsa"), message::USERAUTH_FAILURE);
+    assert_eq!(client.may_use("rsa-sha2-256"), message::USERAUTH_FAILURE);
+    assert_eq!(client.may_use(""), message::USERAUTH_FAILURE);
 }
 
 #[test]
@@ -229,6 +272,51 @@ fn nothing_is_done_before_the_login() {
         let server = std::mem::replace(&mut client.server, std::thread::spawn(|| Ok(())));
         assert!(server.join().unwrap().is_err(), "{kind}");
     }
+}
+
+/// What PuTTY sends to keep a connection alive may come at any time after the first exchange
+/// (RFC 4253, section 7.1). And what was asked before is answered before.
+#[test]
+fn keys_are_changed_while_requests_are_under_way() {
+    let mut keep = vec![message::GLOBAL_REQUEST];
+    keep.put_string(b"keepalive@openssh.com");
+    keep.put_byte(1);
+    for cipher in CIPHERS {
+        let mut client = connect_by(&format!("again-{}", cipher.0), None, cipher).unwrap();
+        client.ask_for_service();
+        let id = client.session_id.unwrap();
+        let answer = client.log_in("root", "ssh-connection", &id);
+        assert_eq!(answer, message::USERAUTH_SUCCESS);
+        for extra in [None, Some(message::IGNORE), Some(message::DEBUG)] {
+            client.send(&keep);
+            assert_eq!(client.next().unwrap(), [message::REQUEST_FAILURE]);
+            client.exchange_keys(extra).unwrap();
+        }
+        client.send(&keep);
+        assert_eq!(client.next().unwrap(), [message::REQUEST_FAILURE]);
+        // But nothing of the session.
+        let within = client.exchange_keys(Some(message::GLOBAL_REQUEST));
+        assert!(matches!(
+            within,
+            Err(Error::OutOfPlace(message::DISCONNECT))
+        ));
+    }
+}
+
+/// RFC 4252, section 5.1: a client may have sent more than one request at once.
+#[test]
+fn another_login_after_the_login_is_ignored() {
+    let mut client = connect("twice", None).unwrap();
+    client.ask_for_service();
+    let id = client.session_id.unwrap();
+    let answer = client.log_in("root", "ssh-connection", &id);
+    assert_eq!(answer, message::USERAUTH_SUCCESS);
+    client.send(&[message::USERAUTH_REQUEST]);
+    let mut keep = vec![message::GLOBAL_REQUEST];
+    keep.put_string(b"keepalive@openssh.com");
+    keep.put_byte(1);
+    client.send(&keep);
+    assert_eq!(client.next().unwrap(), [message::REQUEST_FAILURE]);
 }
 
 /// CVE-2023-48795: what is slipped in before the keys are exchanged shifts the counters.

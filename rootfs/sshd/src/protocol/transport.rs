@@ -21,6 +21,9 @@ const LARGEST_BEFORE_LOGIN: usize = 35_000;
 /// And after it: what OpenSSH takes.
 const LARGEST: usize = 256 * 1024;
 
+/// RFC 4253, section 6.
+const LEAST_PADDING: usize = 4;
+
 /// How much is read from the socket at once.
 const READ: usize = 128 * 1024;
 
@@ -146,7 +149,7 @@ impl Transport {
         let padding = usize::from(self.incoming[start + 4]);
         let payload = length
             .checked_sub(1 + padding)
-            .filter(|&payload| payload > 0)
+            .filter(|&payload| payload > 0 && padding >= LEAST_PADDING)
             .ok_or(Error::PacketLength)?;
         Ok(Some(start + 5..start + 5 + payload))
     }
@@ -328,3 +331,7 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "transport_tests.rs"]
+mod tests;
