@@ -74,9 +74,12 @@ impl Arguments {
                 "--run" => arguments.run = value()?.into(),
                 "--keep-alive" => {
                     let text = value()?;
-                    let seconds = text.parse().ok().filter(|&seconds| seconds > 0);
-                    let seconds =
-                        seconds.ok_or_else(|| format!("'{text}' is no number of seconds"))?;
+                    let seconds = text
+                        .parse()
+                        .ok()
+                        .filter(|seconds| (1..=86_400).contains(seconds));
+                    let seconds = seconds
+                        .ok_or_else(|| format!("'{text}' is no number of seconds, 1 to 86400"))?;
                     arguments.keep_alive = Some(Duration::from_secs(seconds));
                 }
                 other => return Err(format!("sshd does not take '{}'", other.escape_debug())),
@@ -146,6 +149,8 @@ mod tests {
             ("--port", "needs a value"),
             ("--address x", "no IP address"),
             ("--keep-alive 0", "no number of seconds"),
+            ("--keep-alive 86401", "no number of seconds"),
+            ("--keep-alive 18446744073709551615", "no number of seconds"),
             ("-p 22", "does not take '-p'"),
         ] {
             assert!(parse(line).unwrap_err().contains(said), "{line}");

@@ -184,17 +184,26 @@ impl Connection {
                 }
             }
         }
-        self.messages()?;
-        self.finish_channels();
-        self.keep_alive()?;
-        self.transport.flush()
+        loop {
+            let all = self.messages()?;
+            self.finish_channels();
+            self.keep_alive()?;
+            self.transport.flush()?;
+            // What was left because of the answers' number must not wait for the client to say more.
+            if all || self.transport.backlog() >= MOST_BACKLOG {
+                return Ok(());
+            }
+        }
     }
 
-    /// Every message that has come, unless the client does not take the answers.
-    fn messages(&mut self) -> Result<(), Error> {
-        while self.transport.backlog() < MOST_BACKLOG {
+    /// Every message that has come, unless the client does not take the answers; whether it was all.
+    fn messages(&mut self) -> Result<bool, Error> {
+        loop {
+            if self.transport.backlog() >= MOST_BACKLOG {
+                return Ok(false);
+            }
             let Some(place) = self.transport.next()? else {
-                break;
+                return Ok(true);
             };
             // The message stays where it is; the buffer is lent out meanwhile.
             let buffer = std::mem::take(&mut self.transport.incoming);
@@ -211,7 +220,6 @@ impl Connection {
             self.transport.incoming = buffer;
             result?;
         }
-        Ok(())
     }
 
     /// Passes on what a program says, while there is room.
@@ -431,3 +439,7 @@ pub(crate) fn refuse(transport: &mut Transport, peer: u32, code: u32, why: &str)
         out.put_string(b"");
     });
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+pub(crate) mod tests;

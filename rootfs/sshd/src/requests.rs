@@ -49,7 +49,11 @@ impl Connection {
                 let (peer, window) = (reader.u32()?, reader.u32()?);
                 let max_packet = reader.u32()?;
                 match channel {
-                    Some(channel) if !channel.open && !matches!(channel.end, End::Dialling) => {
+                    Some(channel)
+                        if !channel.open
+                            && max_packet > 0
+                            && !matches!(channel.end, End::Dialling) =>
+                    {
                         channel.open = true;
                         channel.peer = peer;
                         channel.window = window;
@@ -92,9 +96,8 @@ impl Connection {
                 }
             }
             message::CHANNEL_REQUEST => self.channel_request(reader)?,
-            number @ (message::CHANNEL_SUCCESS | message::CHANNEL_FAILURE) => {
-                let _ = number;
-            }
+            // We ask for nothing that is answered.
+            message::CHANNEL_SUCCESS | message::CHANNEL_FAILURE => {}
             other => {
                 if other < message::GLOBAL_REQUEST {
                     return Err(Error::OutOfPlace(other));

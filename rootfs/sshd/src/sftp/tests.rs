@@ -81,6 +81,42 @@ fn an_impossible_length_ends_the_session() {
     }
 }
 
+/// It would never come to an end: what is read grows by what is written.
+#[test]
+fn a_file_is_not_copied_into_itself_by_two_handles() {
+    let folder = std::env::temp_dir().join(format!("kedge-copy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (one, other) = (folder.join("one"), folder.join("other"));
+    std::fs::write(&one, "one").unwrap();
+    let mut input = Vec::new();
+    for (path, id) in [(&one, 1), (&one, 2), (&other, 3)] {
+        input.extend(request(kind::OPEN, id, |out| {
+            out.put_string(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+            out.put_u32(1 | 2 | 8);
+            out.put_u32(0);
+        }));
+    }
+    let copy = |to: u8, length| {
+        request(kind::EXTENDED, 4, |out| {
+            out.put_string(b"copy-data");
+            out.put_string(&[0; 4]);
+            out.put_u64(0);
+            out.put_u64(length);
+            out.put_string(&[0, 0, 0, to]);
+            out.put_u64(3);
+        })
+    };
+    // A length, so that even a server that does it comes to an end.
+    input.extend([copy(0, 3), copy(1, 3), copy(2, 0)].concat());
+    let answers = answers(&input);
+    assert_eq!(code(&answers[3], 4), FAILURE);
+    assert_eq!(code(&answers[4], 4), FAILURE);
+    assert_eq!(code(&answers[5], 4), OK);
+    assert_eq!(std::fs::read_to_string(&one).unwrap(), "one");
+    assert_eq!(std::fs::read(&other).unwrap(), b"\0\0\0one");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn a_rename_of_version_3_replaces_nothing() {
     let folder = std::env::temp_dir().join(format!("kedge-sftp-{}", std::process::id()));
