@@ -36,7 +36,7 @@ pub(crate) enum Error {
 
 /// A private key, ready to sign.
 #[derive(Debug)]
-pub(crate) struct HostKey(Ed25519KeyPair);
+pub(crate) struct HostKey(pub(crate) Ed25519KeyPair);
 
 impl HostKey {
     /// The key in `path`; a new one, which is written there, when there is no such file.
@@ -78,7 +78,7 @@ impl HostKey {
         Ok(key)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.split_once(BEGIN)?.1.split_once(END)?.0;
         let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
         let bytes = base64::decode(&digits)?;
@@ -89,7 +89,7 @@ impl HostKey {
     }
 
     /// As a file has it.
-    fn text(&self, seed: &[u8; 32]) -> io::Result<String> {
+    pub(crate) fn text(&self, seed: &[u8; 32]) -> io::Result<String> {
         let public = self.0.public_key().as_ref();
         let mut check = [0; 4];
         random(&mut check)?;

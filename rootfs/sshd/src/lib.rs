@@ -38,6 +38,8 @@ mod channel;
 mod connection;
 mod forward;
 mod host_key;
+#[cfg(test)]
+mod hostile_tests;
 mod listener;
 mod password;
 mod process;

@@ -190,7 +190,7 @@ pub(crate) fn next(transport: &mut Transport, deadline: Instant) -> Result<Vec<u
 }
 
 /// Our KEXINIT.
-fn offer() -> Result<Vec<u8>, Error> {
+pub(crate) fn offer() -> Result<Vec<u8>, Error> {
     let mut cookie = [0; 16];
     random(&mut cookie).map_err(Error::Random)?;
     let ciphers = CIPHERS.map(|(name, _)| name).join(",");
@@ -217,7 +217,7 @@ fn offer() -> Result<Vec<u8>, Error> {
 }
 
 /// What both sides can do.
-struct Agreed {
+pub(crate) struct Agreed {
     opening: Cipher,
     sealing: Cipher,
     strict: bool,
@@ -228,7 +228,7 @@ struct Agreed {
 
 impl Agreed {
     /// The client's first choice that we know (RFC 4253, section 7.1).
-    fn with(theirs: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn with(theirs: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(theirs);
         reader.bytes(1 + 16)?;
         let mut lists = [""; 10];

@@ -5,13 +5,20 @@ use std::net::TcpListener;
 use super::*;
 
 /// A transport to which `bytes` have come.
-pub(super) fn with(bytes: &[u8]) -> Transport {
+fn with(bytes: &[u8]) -> Transport {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut transport = Transport::new(socket).unwrap();
+    put_in(&mut transport, bytes);
+    transport
+}
+
+/// As if `bytes` had come, and nothing else.
+pub(crate) fn put_in(transport: &mut Transport, bytes: &[u8]) {
     transport.incoming = bytes.to_vec();
     transport.unread = 0..bytes.len();
-    transport
+    transport.length = None;
+    transport.in_packets = 0;
 }
 
 /// A packet in the clear.

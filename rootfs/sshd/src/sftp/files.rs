@@ -18,7 +18,7 @@ pub(super) enum Open {
 
 /// Everything that is open, by number.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     open: BTreeMap<u32, Open>,
     next: u32,
 }
