@@ -3,6 +3,8 @@
 //!
 //! The mutations are the same at each run.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use ring::digest::{SHA256, digest};
@@ -12,7 +14,10 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyP
 use crate::authorized_keys;
 use crate::base64;
 use crate::connection::tests::{message as build, open, talking};
+use crate::connection::{Ends, log_in};
 use crate::host_key::HostKey;
+use crate::password::Store;
+use crate::protocol::authentication::Policy;
 use crate::protocol::key_exchange::{Agreed, offer};
 use crate::protocol::message;
 use crate::protocol::transport::tests::put_in;
@@ -418,6 +423,42 @@ fn messages_of_clients_that_are_logged_in() {
         });
     }
     assert!(right > MUTATIONS / 20);
+}
+
+/// All that can be said before anything is encrypted, damaged: it ends, and not with a login.
+#[test]
+fn the_beginning_of_a_connection() {
+    let folder = std::env::temp_dir().join(format!("kedge-hostile-login-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut valid = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
+    let mut share = vec![message::KEX_ECDH_INIT];
+    share.put_string(&[9; 32]);
+    for payload in [&offer().unwrap()[..], &share, &[message::NEWKEYS]] {
+        let padding = 8 - (5 + payload.len()) % 8 + 8;
+        valid.put_u32((1 + payload.len() + padding) as u32);
+        valid.put_byte(padding as u8);
+        valid.extend_from_slice(payload);
+        valid.resize(valid.len() + padding, 0);
+    }
+    let seed = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let text = HostKey(seed).text(&[8; 32]).unwrap();
+    let policy = Policy {
+        authorized_keys: folder.join("keys"),
+        password: Store::new(&folder),
+        address: "127.0.0.1".parse().unwrap(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    some(2000, &valid, |bytes| {
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (here, _) = listener.accept().unwrap();
+        let ends = Ends::of(&here).unwrap();
+        // It fits the socket's buffer, so nobody has to read meanwhile.
+        client.write_all(bytes).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let key = HostKey::parse(&text).unwrap();
+        assert!(log_in(here, key, &policy, ends, None).is_err());
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Those that change nothing on the disk.
