@@ -352,3 +352,44 @@ fn net_setup_asks_and_sets_up() {
         machine.power_off()
     });
 }
+
+#[test]
+fn net_test_tells_a_good_network_from_a_captive_one_and_a_right_clock_from_a_wrong_one() {
+    scenario(|folder| {
+        let mut network = network(folder)?;
+        let web = folder.folder("web")?;
+        std::fs::write(web.join("nm"), "NetworkManager is online\n")?;
+        network.serve_http(&web)?;
+        let _dns = Dnsmasq::new("1h")
+            .dns()
+            .name("network-test.debian.org", "192.0.2.1")
+            .start(network.lan())?;
+        let mut machine = boot(
+            folder,
+            &network,
+            "ip=192.0.2.7::192.0.2.1:24::eth0:none nameserver=192.0.2.1",
+        )?;
+        machine.has_address("eth0", "192.0.2.7/24")?;
+        let good = machine.run("net test; echo status $?")?;
+        ensure!(
+            good.contains("status 0") && !good.contains("FAILED"),
+            "{good}"
+        );
+        for what in ["gateway", "DNS", "world", "clock"] {
+            ensure!(good.contains(&format!("ok     {what}")), "{what}: {good}");
+        }
+        let wrong =
+            machine.run("date -s 2027-03-01 >/dev/null; net test --json; echo status $?")?;
+        ensure!(wrong.contains("status 1"), "{wrong}");
+        ensure!(wrong.contains(r#"{"what":"clock","fine":false"#), "{wrong}");
+        std::fs::write(web.join("nm"), "<html>Please log in to the hotel</html>\n")?;
+        let captive = machine.run("net test; echo status $?")?;
+        ensure!(
+            captive.contains("FAILED world") && captive.contains("captive"),
+            "{captive}"
+        );
+        let gone = machine.run("ip route del default; net test; echo status $?")?;
+        ensure!(gone.contains("FAILED gateway"), "{gone}");
+        machine.power_off()
+    });
+}

@@ -126,16 +126,25 @@ fn without_a_key_nobody_is_listened_to_and_a_password_from_the_console_works_onc
 }
 
 #[test]
-fn keys_are_fetched_from_a_url_once_the_network_is_up() {
+fn keys_are_fetched_from_a_url_and_another_port_is_listened_on() {
     scenario(|folder| {
         let mut network = Network::new(&folder.folder("network")?)?;
         let key = SshKey::new(folder.path(), "operator")?;
         let web = folder.folder("web")?;
         fs::write(web.join("me.keys"), format!("{}\n", key.public()))?;
         network.serve_http(&web)?;
-        let mut machine = boot(folder, &network, "kedge.ssh_key=http://192.0.2.1/me.keys")?;
-        let ssh = Ssh::at(network.lan(), GUEST.parse()?).key(&key);
+        let mut machine = boot(
+            folder,
+            &network,
+            "kedge.ssh_key=http://192.0.2.1/me.keys kedge.ssh_port=2200",
+        )?;
+        let ssh = Ssh::at(network.lan(), GUEST.parse()?).port(2200).key(&key);
         ssh.wait(BOOT)?;
+        let banner = machine.run("kedge banner")?;
+        ensure!(
+            banner.contains(&format!("ssh -p 2200 root@{GUEST}")),
+            "{banner}"
+        );
         ensure!(ssh.run("echo in")?.text() == "in\n");
         machine.power_off()
     });

@@ -31,6 +31,22 @@ pub(crate) fn silence() {
     for which in ["all", "default"] {
         silence_one(which);
     }
+    remember_neighbours();
+}
+
+/// Room for the neighbours of a whole /18, which find-host may ask for: the kernel's table is for 1024,
+/// and forgets silently when it is full (neigh/default/gc_thresh, Documentation/networking/ip-sysctl.rst).
+fn remember_neighbours() {
+    for (name, value) in [
+        ("gc_thresh3", "32768"),
+        ("gc_thresh2", "16384"),
+        ("gc_thresh1", "8192"),
+    ] {
+        let path = Path::new("/proc/sys/net/ipv4/neigh/default").join(name);
+        if let Err(e) = fs::write(&path, value) {
+            info!("cannot write {}: {e}", path.display());
+        }
+    }
 }
 
 fn silence_one(which: &str) -> bool {

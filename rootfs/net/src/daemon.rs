@@ -117,6 +117,7 @@ struct Daemon {
 /// # Errors
 /// When the kernel gives no socket, or the control socket cannot be made.
 pub(crate) fn run() -> io::Result<std::convert::Infallible> {
+    links::keep_second_addresses();
     let words = Words::here()?;
     let config = Config::parse(&words);
     for complaint in &config.complaints {

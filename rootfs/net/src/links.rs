@@ -123,6 +123,17 @@ pub(crate) fn enable_link_local(name: &str) {
     }
 }
 
+/// Lets a second address of a prefix live on when the first is removed: without it the kernel removes
+/// all of them (promote_secondaries, Documentation/networking/ip-sysctl.rst).
+pub(crate) fn keep_second_addresses() {
+    for which in ["all", "default"] {
+        let file = format!("/proc/sys/net/ipv4/conf/{which}/promote_secondaries");
+        if let Err(e) = fs::write(&file, "1") {
+            kedge_message::warning!("cannot write {file}: {e}");
+        }
+    }
+}
+
 /// The metric of default routes that routers on this link advertise.
 pub(crate) fn set_router_metric(name: &str, metric: u32) {
     let file = format!("/proc/sys/net/ipv6/conf/{name}/ra_defrtr_metric");

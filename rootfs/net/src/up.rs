@@ -98,6 +98,7 @@ fn fixed(
     };
     prepare(rtnetlink, link, wish.mtu, None).map_err(kernel("set the MTU"))?;
     let insist = if wish.force { Insist::Yes } else { Insist::No };
+    links::keep_second_addresses();
     let before = rtnetlink
         .addresses()
         .map_err(kernel("read the addresses"))?;
