@@ -9,7 +9,7 @@ use ring::signature::{
     RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-use crate::wire::{Malformed, Reader};
+use kedge_ssh_wire::{Malformed, Reader, ecdsa_fixed};
 
 /// A kind of host key: a server has at most one key of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,21 +118,7 @@ pub(crate) fn verify(
                 _ => return Ok(false),
             };
             let key = UnparsedPublicKey::new(parameters, point);
-            Ok(key.verify(text, &fixed(bytes, length)?).is_ok())
+            Ok(key.verify(text, &ecdsa_fixed(bytes, length)?).is_ok())
         }
     }
-}
-
-/// An ECDSA signature's two numbers (RFC 5656, section 3.1.2), each filled up to `length`.
-fn fixed(signature: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader::new(signature);
-    let mut out = Vec::with_capacity(2 * length);
-    for _ in 0..2 {
-        let digits = reader.positive()?;
-        let zeros = length.checked_sub(digits.len()).ok_or(Malformed)?;
-        out.extend(std::iter::repeat_n(0, zeros));
-        out.extend_from_slice(digits);
-    }
-    reader.end()?;
-    Ok(out)
 }

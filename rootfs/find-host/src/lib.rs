@@ -15,7 +15,6 @@ pub mod scan;
 mod ssh;
 pub mod targets;
 pub mod wanted;
-mod wire;
 
 use std::process::ExitCode;
 use std::sync::Arc;

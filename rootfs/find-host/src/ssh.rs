@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::host_key::{Family, verify};
-use crate::wire::{Malformed, Put, Reader};
+use kedge_ssh_wire::{Malformed, Put, Reader};
 
 /// What we are called on the wire.
 const VERSION: &str = concat!("SSH-2.0-kedge_find-host_", env!("CARGO_PKG_VERSION"));

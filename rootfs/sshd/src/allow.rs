@@ -252,8 +252,8 @@ mod tests {
     #[test]
     fn words_that_the_shell_split_are_one_key() {
         let mut blob = Vec::new();
-        crate::wire::Put::put_string(&mut blob, b"ssh-ed25519");
-        crate::wire::Put::put_string(&mut blob, &[1; 32]);
+        kedge_ssh_wire::Put::put_string(&mut blob, b"ssh-ed25519");
+        kedge_ssh_wire::Put::put_string(&mut blob, &[1; 32]);
         let key = crate::base64::encode(&blob);
         let whole = format!("ssh-ed25519 {key} me");
         assert_eq!(split(&["ssh-ed25519", &key, "me"]).join("\n"), whole);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::Put;
+use kedge_ssh_wire::Put;
 
 fn ed25519(byte: u8) -> Vec<u8> {
     let mut blob = Vec::new();

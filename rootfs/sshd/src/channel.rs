@@ -13,7 +13,7 @@ use crate::process::{Ending, Exit, Process, Program, name_of};
 use crate::protocol::transport::Transport;
 use crate::protocol::{Error, message, number};
 use crate::terminal;
-use crate::wire::Put;
+use kedge_ssh_wire::Put;
 
 /// How much a client may send ahead: at 100 ms this is 20 MB/s. OpenSSH's number.
 pub(crate) const WINDOW: u32 = 2 * 1024 * 1024;

@@ -19,7 +19,7 @@ use crate::protocol::authentication::{Login, Policy, authenticate};
 use crate::protocol::key_exchange::KeyExchange;
 use crate::protocol::transport::Transport;
 use crate::protocol::{Error, message};
-use crate::wire::Put;
+use kedge_ssh_wire::Put;
 
 /// From the first byte to the login.
 pub(crate) const LOGIN: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use crate::base64;
 use crate::protocol::random;
 use crate::public_key::fingerprint;
-use crate::wire::{Malformed, Put, Reader};
+use kedge_ssh_wire::{Malformed, Put, Reader};
 
 /// Its name on the wire.
 pub(crate) const ALGORITHM: &str = "ssh-ed25519";

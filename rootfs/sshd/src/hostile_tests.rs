@@ -25,7 +25,7 @@ use crate::public_key;
 use crate::requests::MOST_CHANNELS;
 use crate::sftp;
 use crate::terminal;
-use crate::wire::{Put, Reader};
+use kedge_ssh_wire::{Put, Reader};
 
 const MUTATIONS: usize = 100_000;
 

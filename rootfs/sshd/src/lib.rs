@@ -50,7 +50,6 @@ mod say;
 mod sftp;
 mod sources;
 mod terminal;
-mod wire;
 
 use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, OwnedFd};

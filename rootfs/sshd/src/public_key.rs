@@ -7,7 +7,7 @@ use ring::signature::{
 };
 
 use crate::base64;
-use crate::wire::{Malformed, Put, Reader};
+use kedge_ssh_wire::{Malformed, Put, Reader, ecdsa_fixed};
 
 /// The signatures that are checked here, as RFC 8308 lists them. Not `ssh-rsa`, which is SHA-1.
 pub(crate) const SIGNATURES: &str = "ssh-ed25519,sk-ssh-ed25519@openssh.com,ecdsa-sha2-nistp256,\
@@ -165,10 +165,10 @@ fn verified(
             .verify(text, bytes)
             .is_ok(),
         Key::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-            .verify(text, &fixed(bytes, 32)?)
+            .verify(text, &ecdsa_fixed(bytes, 32)?)
             .is_ok(),
         Key::P384(point) => UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-            .verify(text, &fixed(bytes, 48)?)
+            .verify(text, &ecdsa_fixed(bytes, 48)?)
             .is_ok(),
         Key::Rsa { exponent, modulus } => {
             let (n, e) = (modulus, exponent);
@@ -191,27 +191,13 @@ fn verified(
         },
         Key::TokenP256(point, application) => match token(application)? {
             Some(signed) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                .verify(&signed, &fixed(bytes, 32)?)
+                .verify(&signed, &ecdsa_fixed(bytes, 32)?)
                 .is_ok(),
             None => false,
         },
     };
     reader.end()?;
     Ok(ok)
-}
-
-/// An ECDSA signature's two numbers (RFC 5656, section 3.1.2), each filled up to `length`.
-fn fixed(signature: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader::new(signature);
-    let mut out = Vec::with_capacity(2 * length);
-    for _ in 0..2 {
-        let digits = reader.positive()?;
-        let zeros = length.checked_sub(digits.len()).ok_or(Malformed)?;
-        out.extend(std::iter::repeat_n(0, zeros));
-        out.extend_from_slice(digits);
-    }
-    reader.end()?;
-    Ok(out)
 }
 
 #[cfg(test)]

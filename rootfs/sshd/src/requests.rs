@@ -7,7 +7,7 @@ use crate::forward::Listening;
 use crate::process::{Program, signal_of};
 use crate::protocol::{Error, message};
 use crate::terminal;
-use crate::wire::{Malformed, Put, Reader};
+use kedge_ssh_wire::{Malformed, Put, Reader};
 
 /// Channels at a time on one connection. Each can hold a window of memory.
 pub(crate) const MOST_CHANNELS: usize = 128;

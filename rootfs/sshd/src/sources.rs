@@ -186,7 +186,7 @@ fn add(lines: &[String], authorized_keys: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Put;
+    use kedge_ssh_wire::Put;
 
     fn line() -> String {
         let mut blob = Vec::new();

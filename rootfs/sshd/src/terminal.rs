@@ -10,7 +10,7 @@ use rustix::termios::{
     Winsize, tcgetattr, tcsetattr, tcsetwinsize,
 };
 
-use crate::wire::{Malformed, Reader};
+use kedge_ssh_wire::{Malformed, Reader};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use super::{Error, message};
 use crate::authorized_keys::{self, Options};
 use crate::password::Store;
 use crate::public_key::{self, fingerprint};
-use crate::wire::{Put, Reader};
+use kedge_ssh_wire::{Put, Reader};
 
 /// The only user of a rescue system.
 const USER: &str = "root";

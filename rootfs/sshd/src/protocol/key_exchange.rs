@@ -14,7 +14,7 @@ use super::transport::Transport;
 use super::{Error, message, random};
 use crate::host_key::{self, HostKey};
 use crate::public_key;
-use crate::wire::{Put, Reader};
+use kedge_ssh_wire::{Put, Reader};
 
 /// What we are called on the wire (RFC 4253, section 4.2).
 const VERSION: &str = concat!("SSH-2.0-kedge_", env!("CARGO_PKG_VERSION"));

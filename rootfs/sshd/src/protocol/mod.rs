@@ -10,7 +10,7 @@ pub(crate) mod transport;
 
 use std::io;
 
-use crate::wire::Malformed;
+use kedge_ssh_wire::Malformed;
 
 /// The numbers of messages, by their names in the RFCs.
 pub(crate) mod message {

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::Error;
 use super::cipher::{Opening, Sealing};
 use super::number;
-use crate::wire::Put;
+use kedge_ssh_wire::Put;
 
 /// What a packet may measure before login: RFC 4253, section 6.1, wants 35,000 to be taken.
 const LARGEST_BEFORE_LOGIN: usize = 35_000;

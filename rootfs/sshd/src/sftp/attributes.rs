@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
 
 use super::Failure;
-use crate::wire::{Malformed, Put, Reader};
+use kedge_ssh_wire::{Malformed, Put, Reader};
 
 const SIZE: u32 = 1;
 const UIDGID: u32 = 2;

@@ -10,8 +10,8 @@ mod requests;
 
 use std::io::{self, Read, Write};
 
-use crate::wire::{Malformed, Put, Reader};
 use files::Files;
+use kedge_ssh_wire::{Malformed, Put, Reader};
 
 /// The longest message that is taken, and the most that one read or write may carry: OpenSSH's
 /// numbers, told by `limits@openssh.com`.

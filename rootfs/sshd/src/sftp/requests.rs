@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, StatVfs};
 use super::attributes::{self, Wanted};
 use super::files::{Files, Open};
 use super::{EOF, FAILURE, Failure, LONGEST, LONGEST_DATA, OK, OP_UNSUPPORTED, kind, status};
-use crate::wire::{Put, Reader};
+use kedge_ssh_wire::{Put, Reader};
 
 /// Flags of OPEN.
 const READ: u32 = 1;

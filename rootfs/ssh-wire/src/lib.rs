@@ -3,56 +3,63 @@
 /// What a peer sent is not what the protocol says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message is malformed")]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// Takes values off the front of a message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Starts at the front.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let (front, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
         self.0 = rest;
         Ok(front)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+    /// `byte`.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(crate) fn boolean(&mut self) -> Result<bool, Malformed> {
+    /// `boolean`.
+    pub fn boolean(&mut self) -> Result<bool, Malformed> {
         Ok(self.byte()? != 0)
     }
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    /// So many bytes, of a length that is known here.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         self.bytes(N)?.try_into().map_err(|_| Malformed)
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+    /// `uint32`.
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+    /// `uint64`.
+    pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
     /// `string`: any bytes.
-    pub(crate) fn string(&mut self) -> Result<&'a [u8], Malformed> {
+    pub fn string(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.u32()?;
         self.bytes(usize::try_from(length).map_err(|_| Malformed)?)
     }
 
     /// A `string` that has to be text.
-    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.string()?).map_err(|_| Malformed)
     }
 
     /// `mpint`, where only a positive number makes sense: big endian, without leading zeros.
-    pub(crate) fn positive(&mut self) -> Result<&'a [u8], Malformed> {
+    pub fn positive(&mut self) -> Result<&'a [u8], Malformed> {
         let bytes = self.string()?;
         match bytes {
             [] => Err(Malformed),
@@ -67,12 +74,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    /// What is left.
+    pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// Nothing may follow.
-    pub(crate) fn end(self) -> Result<(), Malformed> {
+    pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -82,10 +90,14 @@ impl<'a> Reader<'a> {
 }
 
 /// Puts values at the end of a message.
-pub(crate) trait Put {
+pub trait Put {
+    /// `byte`.
     fn put_byte(&mut self, value: u8);
+    /// `uint32`.
     fn put_u32(&mut self, value: u32);
+    /// `uint64`.
     fn put_u64(&mut self, value: u64);
+    /// `string`.
     fn put_string(&mut self, value: &[u8]);
     /// An unsigned big-endian number as `mpint`.
     fn put_mpint(&mut self, digits: &[u8]);
@@ -118,6 +130,20 @@ impl Put for Vec<u8> {
         self.extend(std::iter::repeat_n(0, sign));
         self.extend_from_slice(digits);
     }
+}
+
+/// An ECDSA signature's two numbers (RFC 5656, section 3.1.2), each filled up to `length`.
+pub fn ecdsa_fixed(signature: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader::new(signature);
+    let mut out = Vec::with_capacity(2 * length);
+    for _ in 0..2 {
+        let digits = reader.positive()?;
+        let zeros = length.checked_sub(digits.len()).ok_or(Malformed)?;
+        out.extend(std::iter::repeat_n(0, zeros));
+        out.extend_from_slice(digits);
+    }
+    reader.end()?;
+    Ok(out)
 }
 
 #[cfg(test)]
