@@ -17,6 +17,7 @@ use crate::connection::tests::{message as build, open, talking};
 use crate::connection::{Ends, log_in};
 use crate::host_key::HostKey;
 use crate::password::Store;
+use crate::protocol::agreement;
 use crate::protocol::authentication::Policy;
 use crate::protocol::key_exchange::{Agreed, offer};
 use crate::protocol::message;
@@ -432,7 +433,8 @@ fn the_beginning_of_a_connection() {
     std::fs::create_dir_all(&folder).unwrap();
     let mut valid = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
     let mut share = vec![message::KEX_ECDH_INIT];
-    share.put_string(&[9; 32]);
+    let hybrid = agreement::METHODS[0].1;
+    share.put_string(&agreement::tests::Client::new(hybrid).share);
     for payload in [&offer().unwrap()[..], &share, &[message::NEWKEYS]] {
         let padding = 8 - (5 + payload.len()) % 8 + 8;
         valid.put_u32((1 + payload.len() + padding) as u32);
