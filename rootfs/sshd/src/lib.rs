@@ -25,8 +25,16 @@
 //! state machine short enough to be read in an hour. Likewise russh-sftp takes file names for UTF-8,
 //! which on a disk to be repaired they need not be.
 //!
-//! Not here: key exchanges that resist quantum computers (OpenSSH's client from 10.1 on says so at each
-//! login), AES-CTR, compression, certificates, agents, X11, ECDSA over P-521.
+//! Keys are exchanged with ML-KEM-768 beside X25519 where the client can: OpenSSH's, from 10.1 on, warns
+//! at each login that has nothing against quantum computers.
+//!
+//! New keys when the client wants them, never of the server's own accord: OpenSSH's client asks after a
+//! gigabyte or some, and so do others that move much. One that never does is served for 2^31 packets, 64
+//! TiB at 32 KiB each. With ChaCha20 no nonce comes twice in that; with AES-GCM whoever has recorded all
+//! of it has one chance in 2^45 to tell it from noise (q^2/2^129 for q = 2^42 blocks), and for 1 TiB, a
+//! disk, one in 2^57, which is the margin of TLS (RFC 8446, section 5.5).
+//!
+//! Not here: AES-CTR, compression, certificates, agents, X11, ECDSA over P-521.
 
 pub mod access;
 mod admission;

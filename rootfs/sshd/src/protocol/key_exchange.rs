@@ -1,14 +1,14 @@
-//! Key exchange: `curve25519-sha256` (RFC 8731) with an Ed25519 host key (RFC 8709).
+//! Key exchange (RFC 4253, section 7) with an Ed25519 host key (RFC 8709); [`super::agreement`] has the
+//! secrets.
 //!
 //! The client begins each exchange after the first; it runs to its end while nothing else is done,
 //! since nothing else may be sent meanwhile (RFC 4253, section 7.1).
 
 use std::time::Instant;
 
-use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
 use ring::digest::{Context, SHA256};
-use ring::rand::SystemRandom;
 
+use super::agreement::{METHODS, Method};
 use super::cipher::{CIPHERS, Cipher};
 use super::transport::Transport;
 use super::{Error, message, random};
@@ -21,8 +21,6 @@ const VERSION: &str = concat!("SSH-2.0-kedge_", env!("CARGO_PKG_VERSION"));
 
 /// The longest line that a version may be.
 const LONGEST_VERSION: usize = 255;
-
-const METHODS: [&str; 2] = ["curve25519-sha256", "curve25519-sha256@libssh.org"];
 
 /// Says that we keep to "strict key exchange": no message in between, and counters that begin anew.
 /// Without it an attacker on the way can drop messages unseen (CVE-2023-48795).
@@ -118,7 +116,8 @@ impl KeyExchange {
         let client_share = reader.string()?.to_vec();
         reader.end()?;
 
-        let (share, secret) = agree(&client_share)?;
+        let agreement = agreed.method.agree(&client_share)?;
+        let (share, secret) = (agreement.share, agreement.secret);
         let mut hash = Context::new(&SHA256);
         let mut buffer = Vec::new();
         buffer.put_string(&self.client_version);
@@ -194,7 +193,8 @@ pub(crate) fn offer() -> Result<Vec<u8>, Error> {
     let mut cookie = [0; 16];
     random(&mut cookie).map_err(Error::Random)?;
     let ciphers = CIPHERS.map(|(name, _)| name).join(",");
-    let methods = format!("{},{STRICT_SERVER}", METHODS.join(","));
+    let methods = METHODS.map(|(name, _)| name).join(",");
+    let methods = format!("{methods},{STRICT_SERVER}");
     let mut out = vec![message::KEXINIT];
     out.extend_from_slice(&cookie);
     for names in [
@@ -218,6 +218,7 @@ pub(crate) fn offer() -> Result<Vec<u8>, Error> {
 
 /// What both sides can do.
 pub(crate) struct Agreed {
+    method: Method,
     opening: Cipher,
     sealing: Cipher,
     strict: bool,
@@ -247,9 +248,11 @@ impl Agreed {
             unpressed,
             ..,
         ] = lists;
-        if !methods.split(',').any(|name| METHODS.contains(&name)) {
-            return Err(Error::NothingInCommon("key exchange method"));
-        }
+        let method = methods
+            .split(',')
+            .find_map(|name| METHODS.iter().find(|(known, _)| *known == name))
+            .map(|(_, method)| *method)
+            .ok_or(Error::NothingInCommon("key exchange method"))?;
         if !host_keys.split(',').any(|name| name == host_key::ALGORITHM) {
             return Err(Error::NothingInCommon("type of host key"));
         }
@@ -267,35 +270,15 @@ impl Agreed {
         }
         let first = |list: &str, name: &str| list.split(',').next() == Some(name);
         Ok(Self {
+            method,
             opening: cipher(to_us)?,
             sealing: cipher(from_us)?,
             strict: methods.split(',').any(|name| name == STRICT_CLIENT),
             extensions: methods.split(',').any(|name| name == EXTENSIONS_CLIENT),
             wrong_guess: guesses
-                && !(first(methods, METHODS[0]) && first(host_keys, host_key::ALGORITHM)),
+                && !(first(methods, METHODS[0].0) && first(host_keys, host_key::ALGORITHM)),
         })
     }
-}
-
-/// Our share, and the secret as it is hashed.
-fn agree(client_share: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
-    let random = SystemRandom::new();
-    let private =
-        EphemeralPrivateKey::generate(&X25519, &random).map_err(|_| Error::KeyExchange)?;
-    let share = private
-        .compute_public_key()
-        .map_err(|_| Error::KeyExchange)?;
-    let mut secret = Vec::new();
-    // A share of the wrong length is refused, and so is one that would give nothing but zeros.
-    agree_ephemeral(
-        private,
-        &UnparsedPublicKey::new(&X25519, client_share),
-        |s| {
-            secret.put_mpint(s);
-        },
-    )
-    .map_err(|_| Error::KeyExchange)?;
-    Ok((share.as_ref().to_vec(), secret))
 }
 
 /// Keys out of the secret (RFC 4253, section 7.2).
@@ -366,8 +349,9 @@ mod tests {
         );
         let agreed = Agreed::with(&theirs).unwrap();
         assert_eq!(agreed.opening, Cipher::Aes128Gcm);
+        assert_eq!(agreed.method, Method::Curve);
         assert!(agreed.strict && agreed.extensions && agreed.wrong_guess);
-        let theirs = init(METHODS[0], host_key::ALGORITHM, CIPHERS[0].0, "none", 1);
+        let theirs = init(METHODS[0].0, host_key::ALGORITHM, CIPHERS[0].0, "none", 1);
         let agreed = Agreed::with(&theirs).unwrap();
         assert!(!agreed.strict && !agreed.extensions && !agreed.wrong_guess);
     }
@@ -385,7 +369,7 @@ mod tests {
 
     #[test]
     fn nothing_in_common_is_named() {
-        let (method, cipher) = (METHODS[0], CIPHERS[0].0);
+        let (method, cipher) = (METHODS[0].0, CIPHERS[0].0);
         for (theirs, what) in [
             (init("dh", "ssh-ed25519", cipher, "none", 0), "method"),
             (init(method, "ssh-rsa", cipher, "none", 0), "host key"),
@@ -402,17 +386,10 @@ mod tests {
 
     #[test]
     fn a_cut_off_offer_is_malformed() {
-        let whole = init(METHODS[0], host_key::ALGORITHM, CIPHERS[0].0, "none", 0);
+        let whole = init(METHODS[0].0, host_key::ALGORITHM, CIPHERS[0].0, "none", 0);
         for length in 0..whole.len() - 4 {
             assert!(Agreed::with(&whole[..length]).is_err());
         }
-    }
-
-    #[test]
-    fn a_share_that_gives_zeros_is_refused() {
-        assert!(agree(&[0; 32]).is_err());
-        assert!(agree(&[9; 31]).is_err());
-        assert!(agree(&[9; 32]).is_ok());
     }
 }
 

@@ -12,12 +12,14 @@ use crate::authorized_keys;
 use crate::base64;
 use crate::connection::{Ends, log_in};
 use crate::password::Store;
+use crate::protocol::agreement;
 use crate::protocol::authentication::Policy;
 
 const CLIENT_VERSION: &[u8] = b"SSH-2.0-test";
 
 struct Client {
     transport: Transport,
+    method: (&'static str, Method),
     cipher: (&'static str, Cipher),
     server_version: Vec<u8>,
     /// The first exchange's hash.
@@ -46,12 +48,13 @@ fn user_key() -> (Ed25519KeyPair, Vec<u8>) {
 
 /// A client that has exchanged keys, with `extra` sent before it did.
 fn connect(name: &str, extra: Option<u8>) -> Result<Client, Error> {
-    connect_by(name, extra, CIPHERS[0])
+    connect_by(name, extra, METHODS[1], CIPHERS[0])
 }
 
 fn connect_by(
     name: &str,
     extra: Option<u8>,
+    method: (&'static str, Method),
     cipher: (&'static str, Cipher),
 ) -> Result<Client, Error> {
     let folder = std::env::temp_dir().join(format!("kedge-login-{name}-{}", std::process::id()));
@@ -74,6 +77,7 @@ fn connect_by(
     });
     let mut client = Client {
         transport: Transport::new(socket).unwrap(),
+        method,
         cipher,
         server_version: Vec::new(),
         session_id: None,
@@ -110,7 +114,7 @@ impl Client {
     fn exchange_keys(&mut self, extra: Option<u8>) -> Result<(), Error> {
         let mut ours = vec![message::KEXINIT];
         ours.extend_from_slice(&[0; 16]);
-        let methods = format!("{},{STRICT_CLIENT}", METHODS[0]);
+        let methods = format!("{},{STRICT_CLIENT}", self.method.0);
         let cipher = self.cipher.0;
         for list in [
             methods.as_str(),
@@ -133,11 +137,10 @@ impl Client {
         if let Some(kind) = extra {
             self.send(&[kind, 0, 0, 0, 0]);
         }
-        let random = SystemRandom::new();
-        let private = EphemeralPrivateKey::generate(&X25519, &random).unwrap();
-        let share = private.compute_public_key().unwrap();
+        let half = agreement::tests::Client::new(self.method.1);
+        let share = half.share.clone();
         let mut init = vec![message::KEX_ECDH_INIT];
-        init.put_string(share.as_ref());
+        init.put_string(&share);
         self.send(&init);
         let reply = self.next()?;
         let mut reader = Reader::new(&reply);
@@ -146,9 +149,7 @@ impl Client {
         }
         let (public, their_share) = (reader.string()?, reader.string()?);
         let signature = reader.string()?;
-        let mut secret = Vec::new();
-        let peer = UnparsedPublicKey::new(&X25519, their_share);
-        agree_ephemeral(private, &peer, |s| secret.put_mpint(s)).unwrap();
+        let secret = half.secret(self.method.1, their_share);
         let mut text = Vec::new();
         for part in [
             CLIENT_VERSION,
@@ -156,7 +157,7 @@ impl Client {
             &ours,
             &theirs,
             public,
-            share.as_ref(),
+            &share,
             their_share,
         ] {
             text.put_string(part);
@@ -281,8 +282,9 @@ fn keys_are_changed_while_requests_are_under_way() {
     let mut keep = vec![message::GLOBAL_REQUEST];
     keep.put_string(b"keepalive@openssh.com");
     keep.put_byte(1);
-    for cipher in CIPHERS {
-        let mut client = connect_by(&format!("again-{}", cipher.0), None, cipher).unwrap();
+    for (cipher, method) in CIPHERS.into_iter().zip(METHODS) {
+        let name = format!("again-{}", cipher.0);
+        let mut client = connect_by(&name, None, method, cipher).unwrap();
         client.ask_for_service();
         let id = client.session_id.unwrap();
         let answer = client.log_in("root", "ssh-connection", &id);

@@ -3,6 +3,7 @@
 //!
 //! Only what every client of the last ten years speaks is here; [`crate`] says why it is our own.
 
+pub(crate) mod agreement;
 pub(crate) mod authentication;
 pub(crate) mod cipher;
 pub(crate) mod key_exchange;
