@@ -346,6 +346,8 @@ fn net_setup_asks_and_sets_up() {
         console.send("net setup\n")?;
         console.expect("Link [eth0]: ", soon)?;
         console.send("\x03")?;
+        // What is typed before the prompt is thrown away with the line.
+        console.expect("kedge:/root#", soon)?;
         let after = machine.run("ip addr show eth0; net down eth0")?;
         ensure!(after.contains("192.0.2.7/24"), "{after}");
         ensure!(!machine.run("ip addr show eth0")?.contains("inet"));

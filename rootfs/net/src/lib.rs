@@ -43,8 +43,8 @@ usage: net [status] [--json]     links, addresses, routes, DNS; who gave each
        net setup                 asks for what a link needs, and sets it up
        net up LINK [options]     without options: asks DHCP servers and routers
        net down LINK             takes the addresses from a link
-       net test [--url URL]      does the gateway answer, DNS, the world? Asks
-           [--json]              network-test.debian.org, or URL; is the clock off?
+       net test [--json]         do gateway, DNS and the world answer, is the
+                [--url URL]      clock right? Asks network-test.debian.org
 
 Options of net up:
   --address ADDRESS/LENGTH       first the link is asked who has it

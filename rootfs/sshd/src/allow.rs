@@ -20,8 +20,8 @@ Says who may log in as root by SSH. Without an argument it asks for a public
 key or a URL, one line; paste it. A key takes effect at the next login.
 
   --file FILE     every key in FILE (- is standard input)
-  --password      makes a password of four words, 48 bits. It is shown here only
-                  and is valid for one login and 30 minutes
+  --password      makes a password of four words, 48 bits, shown here only; it
+                  is valid for one login and 30 minutes
   --list          who may log in; data on standard output
   --revoke WHICH  takes a key out, by fingerprint or by its comment; 'password'
                   is the one-time password, 'all' is every key. Who is in stays

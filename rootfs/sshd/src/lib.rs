@@ -74,7 +74,8 @@ const PORT: u16 = 22;
 /// What `kedge help sshd` says.
 pub const HELP: &str = "\
 usage: kedge sshd [--port N] [--address A] [--host-key FILE] [--stderr]
-                  [--authorized-keys FILE] [--run FOLDER] [--keep-alive SECONDS]
+                  [--authorized-keys FILE] [--run FOLDER]
+                  [--keep-alive SECONDS]
 
 The SSH server, which runs by itself: shells, commands, scp, sftp, rsync, ports
 forwarded by -L and -R. It listens as soon as somebody may log in, which

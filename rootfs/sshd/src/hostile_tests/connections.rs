@@ -16,8 +16,8 @@ use crate::protocol::authentication::Policy;
 use crate::protocol::key_exchange::offer;
 use crate::protocol::{agreement, message};
 use crate::requests::MOST_CHANNELS;
-use crate::wire::Put;
 use crate::{authorized_keys, base64, sftp};
+use kedge_ssh_wire::Put;
 
 #[test]
 fn messages_of_clients_that_are_logged_in() {

@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 
 use super::{Error, random};
-use crate::wire::Put;
+use kedge_ssh_wire::Put;
 
 /// How to agree on a secret. All of these hash with SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

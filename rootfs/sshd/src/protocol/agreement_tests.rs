@@ -4,7 +4,7 @@ use ml_kem::kem::{Decapsulate, KeyExport};
 use ring::agreement::PublicKey;
 
 use super::*;
-use crate::wire::Reader;
+use kedge_ssh_wire::Reader;
 
 /// A client's private halves, and what it sends.
 pub(crate) struct Client {
