@@ -134,3 +134,50 @@ fn a_key_that_was_only_copied_is_not_believed() {
     let error = answer_of(after_version(&[ours, zeros]));
     assert!(matches!(error, Error::KeyExchange), "{error}");
 }
+
+/// Damaged on purpose, the same way at each run: nothing panics, and no wrong signature is believed.
+#[test]
+fn damaged_answers_are_no_answers() {
+    let mut blob = Vec::new();
+    blob.put_string(b"ssh-rsa");
+    blob.put_mpint(&[1, 0, 1]);
+    blob.put_mpint(&[0xc3; 256]);
+    let mut signature = Vec::new();
+    signature.put_string(b"rsa-sha2-512");
+    signature.put_string(&[0x55; 256]);
+    let offer = kexinit("curve25519-sha256,x", "ssh-ed25519,rsa-sha2-512");
+    let mut state = 0x6b65_6467_6500_0002_u64;
+    let mut below = |count: usize| {
+        // Marsaglia's xorshift64.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % count
+    };
+    let mut understood = 0;
+    for round in 0..100_000 {
+        let mut damage = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            for _ in 0..=below(3) {
+                let at = below(bytes.len().max(1));
+                match below(4) {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, below(256) as u8),
+                    _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| {
+                        *byte = [0, 1, 0x7f, 0x80, 0xff, below(256) as u8][below(6)];
+                    }),
+                }
+            }
+            bytes
+        };
+        let agreed = Agreed::with(&damage(&offer), &Family::ALL);
+        understood += usize::from(agreed.is_ok());
+        // A check that gets as far as RSA takes a while.
+        if round % 10 == 0 {
+            let (blob, signature) = (damage(&blob), damage(&signature));
+            let verified = verify(&blob, "rsa-sha2-512", b"text", &signature);
+            assert_ne!(verified, Ok(true));
+        }
+    }
+    assert!(understood > 1000);
+}
