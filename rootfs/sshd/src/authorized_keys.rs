@@ -218,6 +218,10 @@ fn parse_options(text: &str) -> Result<Options, Wrong> {
         let (option, after) = rest.split_at(end);
         rest = after.strip_prefix(',').unwrap_or(after);
         let unknown = || Wrong::Option(option.chars().take(60).collect());
+        // In place of what was no UTF-8: a command would be another one than was written.
+        if option.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(unknown());
+        }
         let (name, value) = match option.split_once('=') {
             Some((name, value)) => {
                 let value = value
@@ -317,27 +321,27 @@ pub(crate) fn add(path: &Path, lines: &[String]) -> io::Result<usize> {
 
 /// Takes every key out whose fingerprint or comment is `which`, and gives how many there were.
 pub(crate) fn remove(path: &Path, which: &str) -> io::Result<usize> {
-    let text = match fs::read_to_string(path) {
+    let text = match fs::read(path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(e) => return Err(e),
     };
     let mut removed = 0;
-    let mut rest = String::new();
-    for line in text.lines() {
-        let gone = parse(line).ok().flatten().is_some_and(|entry| {
+    let mut rest = Vec::new();
+    for line in text.split_inclusive(|&b| b == b'\n') {
+        let readable = String::from_utf8_lossy(line);
+        let gone = parse(&readable).ok().flatten().is_some_and(|entry| {
             let fingerprint = public_key::fingerprint(&entry.key);
             which == "all" || fingerprint == which || entry.comment == which
         });
         if gone {
             removed += 1;
         } else {
-            rest.push_str(line);
-            rest.push('\n');
+            rest.extend_from_slice(line);
         }
     }
     if removed > 0 {
-        write(path, rest.as_bytes())?;
+        write(path, &rest)?;
     }
     Ok(removed)
 }

@@ -101,3 +101,30 @@ fn keys_are_added_once_and_taken_out_again() {
     assert_eq!(load(&path).unwrap(), []);
     fs::remove_dir_all(&folder).unwrap();
 }
+
+/// What runs would be another command than the one that was written. A name may be anything.
+#[test]
+fn an_option_that_is_no_utf_8_makes_its_line_worthless() {
+    let path = std::env::temp_dir().join(format!("kedge-latin-1-{}", std::process::id()));
+    let key = base64::encode(&ed25519(1));
+    let counts = |option: &[u8], comment: &[u8]| {
+        let parts = [
+            option,
+            b" ssh-ed25519 ",
+            key.as_bytes(),
+            b" ",
+            comment,
+            b"\n",
+        ];
+        fs::write(&path, parts.concat()).unwrap();
+        load(&path).unwrap().len() == 1
+    };
+    assert!(!counts(b"command=\"rm /m\xfcll\"", b"me"));
+    assert!(counts(b"command=\"rm /mull\"", b"J\xf6rg"));
+    // And whoever is let in can be kept out.
+    let other = [&fs::read(&path).unwrap()[..], b"# n\xf6\n"].concat();
+    fs::write(&path, other).unwrap();
+    assert_eq!(remove(&path, "all").unwrap(), 1);
+    assert_eq!(fs::read(&path).unwrap(), b"# n\xf6\n");
+    fs::remove_file(&path).unwrap();
+}
