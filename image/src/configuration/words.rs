@@ -4,7 +4,7 @@
 //! reads back as it was: there is no way to write a double quote.
 
 use kedge_net::config::Config;
-use kedge_settings::Words;
+use kedge_settings::{Words, is_hostname};
 
 /// Why a value is none for the image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,19 +120,6 @@ fn without_consequence(complaint: &str) -> String {
         .strip_prefix("kernel argument ")
         .unwrap_or(complaint)
         .into()
-}
-
-/// As init has it: RFC 1123, section 2.1, in the 64 bytes that the kernel keeps.
-fn is_hostname(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 64 && name.split('.').all(label)
 }
 
 /// `off`, a name or an address, with a port or without. Whether it can be reached shows in the image.

@@ -53,7 +53,7 @@ fn look() -> Access {
     let mut usable: Vec<&Address> = status
         .addresses
         .iter()
-        .filter(|a| a.global && !a.tentative && !a.duplicate && link(a).is_some())
+        .filter(|a| a.is_usable() && link(a).is_some())
         .collect();
     usable.sort_by_key(|address| {
         let (metric, ipv6) = rank(address);

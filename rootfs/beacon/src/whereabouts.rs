@@ -36,12 +36,7 @@ pub fn links() -> io::Result<Vec<Link>> {
         .filter_map(|link| {
             let mut own: Vec<IpAddr> = addresses
                 .iter()
-                .filter(|address| {
-                    address.link == link.index
-                        && address.global
-                        && !address.tentative
-                        && !address.duplicate
-                })
+                .filter(|address| address.link == link.index && address.is_usable())
                 .map(|address| address.prefix.address)
                 .filter(|address| !address.is_loopback() && !is_link_local(*address))
                 .collect();

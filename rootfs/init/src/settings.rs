@@ -8,8 +8,8 @@
 //!
 //! What is for the services (`kedge.ntp=` and others) is only known by name here: they check it.
 
-use kedge_settings::Words;
 use kedge_settings::cmdline::Argument;
+use kedge_settings::{Words, is_hostname};
 
 /// The validated arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +21,6 @@ pub(crate) struct Settings {
     /// One sentence a word that was skipped.
     pub(crate) complaints: Vec<String>,
 }
-
-/// The kernel keeps 64 bytes for a host's name (`__NEW_UTS_LEN`).
-const LONGEST_HOSTNAME: usize = 64;
 
 impl Settings {
     /// Reads the words of the build and the command line.
@@ -107,18 +104,10 @@ fn console_name(value: &[u8]) -> Option<Console> {
     }
 }
 
-/// RFC 1123, section 2.1, and RFC 952: labels of letters, digits and inner hyphens.
+/// A host's name, where it is one.
 fn hostname(value: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(value).ok()?;
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    (name.len() <= LONGEST_HOSTNAME && name.split('.').all(label)).then(|| name.to_string())
+    is_hostname(name).then(|| name.to_string())
 }
 
 #[cfg(test)]

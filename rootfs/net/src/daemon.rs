@@ -256,10 +256,14 @@ impl Daemon {
         link.master.is_some() || legs.chain(ports).any(|name| *name == link.name)
     }
 
+    /// Whether a link can have addresses now.
+    fn is_usable(&self, link: &Link) -> bool {
+        link.up && link.carrier && !self.is_a_leg(link)
+    }
+
     /// Starts a link's clients when it carries, and again when it does so again.
     fn tend(&mut self, link: &Link) {
-        let usable = link.up && link.carrier && !self.is_a_leg(link);
-        if !usable {
+        if !self.is_usable(link) {
             if let Some(asking) = self.asking.get_mut(&link.name) {
                 asking.lost = true;
             }
@@ -299,8 +303,8 @@ impl Daemon {
 
     /// Starts to place each fixed address that is due and has a link to be on.
     fn place(&mut self, links: &[Link]) {
-        let usable = |link: &&Link| link.up && link.carrier && !self.is_a_leg(link);
-        let usable: Vec<Link> = links.iter().filter(usable).cloned().collect();
+        let usable = links.iter().filter(|link| self.is_usable(link));
+        let usable: Vec<Link> = usable.cloned().collect();
         // Whether there is any choice, does not depend on which carry already.
         let choice = links.iter().filter(|link| !self.is_a_leg(link)).count() > 1;
         for at in 0..self.jobs.len() {
@@ -602,8 +606,7 @@ impl Daemon {
             let link = links.iter().find(|link| link.index == index);
             link.map_or("?", |link| link.name.as_str())
         };
-        let lasting = |a: &&Address| a.global && !a.tentative && !a.duplicate;
-        let now: Vec<&Address> = addresses.iter().filter(lasting).collect();
+        let now: Vec<&Address> = addresses.iter().filter(|a| a.is_usable()).collect();
         self.told.retain(|(link, prefix)| {
             let there = now.iter().any(|a| a.link == *link && a.prefix == *prefix);
             if !there {

@@ -28,7 +28,6 @@ use crate::prefix::Prefix;
 
 // linux/rtnetlink.h
 const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
@@ -129,6 +128,13 @@ pub struct Address {
     pub tentative: bool,
     /// Somebody else has it.
     pub duplicate: bool,
+}
+
+impl Address {
+    /// Whether others can reach this machine by it, now.
+    pub fn is_usable(&self) -> bool {
+        self.global && !self.tentative && !self.duplicate
+    }
 }
 
 /// A route of the main table.
@@ -684,7 +690,6 @@ impl NetlinkDeserializable for Event {
             RTM_NEWADDR => Event::NewAddress(AddressMessage::parse(payload)?),
             RTM_NEWROUTE => Event::NewRoute(RouteMessage::parse(payload)?),
             RTM_NEWNDUSEROPT => dns_servers(payload).unwrap_or(Event::Other),
-            RTM_DELLINK | RTM_DELADDR | RTM_DELROUTE | RTM_NEWLINK => Event::Other,
             _ => Event::Other,
         })
     }

@@ -17,8 +17,7 @@ const ENDED: &str = "nothing was changed";
 pub(crate) fn setup(input: &mut impl BufRead) -> Result<(), String> {
     let status = Status::look().map_err(|e| format!("the kernel does not answer: {e}"))?;
     eprint!("{}", status.words());
-    let links = links::links();
-    let legless = links.iter().filter(|link| link.master.is_none());
+    let legless = status.links.iter().filter(|link| link.master.is_none());
     let default = legless
         .clone()
         .find(|link| link.carrier)

@@ -145,9 +145,7 @@ fn ask(link: &Link) -> Result<(), String> {
     let began = Instant::now();
     loop {
         let status = Status::look().map_err(|e| format!("the kernel does not answer: {e}"))?;
-        let found = status
-            .addresses_of(link)
-            .find(|a| a.global && !a.tentative && !a.duplicate);
+        let found = status.addresses_of(link).find(|a| a.is_usable());
         if let Some(found) = found {
             eprintln!("\r{name} has {} ({})", found.prefix, found.origin.words());
             return Ok(());

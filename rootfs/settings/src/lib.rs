@@ -58,6 +58,23 @@ impl Words {
     }
 }
 
+/// The kernel keeps 64 bytes for a host's name (`__NEW_UTS_LEN`).
+const LONGEST_HOSTNAME: usize = 64;
+
+/// Whether a host can have this name. RFC 1123, section 2.1, and RFC 952: labels of letters, digits and
+/// inner hyphens.
+pub fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= LONGEST_HOSTNAME && name.split('.').all(label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
