@@ -8,17 +8,19 @@ use crate::boot::{COMMAND_LINE, EPOCH, INITRAMFS, KERNEL, os_release};
 use crate::cache::Cache;
 use crate::configuration::{self, Configuration, Sources};
 use crate::host::{self, Need};
+use crate::initramfs::Tree;
 use crate::kernel::Kernel;
 use crate::manifest::{MANIFEST, Manifest, Part, SUMS};
 use crate::out::{Lock, Readers, Staging};
+use crate::packs::Packs;
 use crate::progress::Progress;
 use crate::uki::Uki;
 use crate::userland::Userland;
 use crate::{
-    cache, esp, initramfs, iso, kernel, manifest, netboot, out, sha256, uki, userland, xz,
+    cache, esp, initramfs, iso, kernel, manifest, netboot, out, packs, sha256, uki, userland, xz,
 };
 
-/// The artefacts that are described in the manifest, in the order of SHA256SUMS.
+/// The artefacts that are described in the manifest, without the packs.
 const FILES: &[&str] = &[
     "kedge.efi",
     "kedge.iso",
@@ -37,6 +39,8 @@ pub struct Request {
     pub out: PathBuf,
     /// What the operator wants to be in the image.
     pub sources: Sources,
+    /// Take the Debian packages that the archive has today for the packs.
+    pub unlocked: bool,
     /// Version of kedge.
     pub version: String,
 }
@@ -68,6 +72,9 @@ pub enum Error {
     /// No UKI.
     #[error(transparent)]
     Uki(#[from] uki::Error),
+    /// No packs.
+    #[error(transparent)]
+    Packs(#[from] packs::Error),
     /// No EFI partition.
     #[error(transparent)]
     Esp(#[from] esp::Error),
@@ -125,6 +132,8 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     out::clear_abandoned(&request.out)?;
     host::ensure(&[Need::Build], progress)?;
     let mut inputs = gather(request, progress)?;
+    let packs = make_packs(request, &configuration, &inputs.userland.tree, progress)?;
+    packs.add_to(&mut inputs.userland.tree)?;
     configuration.add_to(&mut inputs.userland.tree)?;
     for note in configuration.notes() {
         progress.note(note);
@@ -150,24 +159,32 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     staging.write(&format!("netboot/{KERNEL}"), &inputs.bzimage)?;
     staging.write(&format!("netboot/{INITRAMFS}"), &initramfs)?;
     staging.write("netboot/boot.ipxe", netboot::script().as_bytes())?;
+    let mut names: Vec<String> = FILES.iter().map(ToString::to_string).collect();
+    for (path, content) in packs.files() {
+        for name in [path.clone(), format!("netboot/{path}")] {
+            staging.write(&name, content)?;
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
     let scratch = Staging::start(&staging.folder().join("scratch"), readers)?;
     let esp = esp::build(scratch.folder(), &uki_path, &uki.bytes, EPOCH)?;
-    let iso = iso::build(scratch.folder(), &uki, &esp)?;
+    let iso = iso::build(scratch.folder(), &uki, &esp, &packs)?;
     drop(scratch);
     staging.write("kedge.iso", &iso)?;
 
-    let files = manifest::describe(staging.folder(), FILES)?;
+    let files = manifest::describe(staging.folder(), &names)?;
     let manifest = Manifest {
         name: "kedge".into(),
         version: request.version.clone(),
         command_line: COMMAND_LINE.into(),
         configured: configuration.described(),
-        parts: parts(request, &inputs)?,
+        parts: parts(request, &inputs, &packs)?,
         files: files.clone(),
     };
     staging.write(MANIFEST, manifest.to_json()?.as_bytes())?;
     let mut listed = files;
-    listed.extend(manifest::describe(staging.folder(), &[MANIFEST])?);
+    listed.extend(manifest::describe(staging.folder(), &[MANIFEST.into()])?);
     staging.write(SUMS, manifest::sums(&listed).as_bytes())?;
     staging.commit()?;
     stamp.write()?;
@@ -189,6 +206,31 @@ pub fn gather(request: &Request, progress: &dyn Progress) -> Result<Inputs, Erro
         userland,
         stub: read(Path::new(host::EFI_STUB))?,
     })
+}
+
+/// The packs of the workspace and of the configuration.
+///
+/// # Errors
+/// See [`packs::Error`].
+pub fn make_packs(
+    request: &Request,
+    configuration: &Configuration,
+    tree: &Tree,
+    progress: &dyn Progress,
+) -> Result<Packs, Error> {
+    let wanted = packs::Request {
+        custom: configuration.packs().to_vec(),
+        with: configuration.with().to_vec(),
+        unlocked: request.unlocked,
+    };
+    let in_image = |name: &str| tree.contains(&format!("bin/{name}"));
+    Ok(packs::build(
+        &request.root,
+        &wanted,
+        &Cache::open()?,
+        &in_image,
+        progress,
+    )?)
 }
 
 /// The UKI of these inputs.
@@ -217,7 +259,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// A digest over everything that decides about a byte of the artefacts.
+    /// A digest over everything that decides about a byte of the artefacts: the packs by the index, which is
+    /// in the archive.
     fn of(request: &Request, inputs: &Inputs, archive: &[u8]) -> Result<Stamp, Error> {
         let mut text = format!("{}\n{}\n", request.out.display(), request.version);
         for content in [&inputs.bzimage, archive, &inputs.stub] {
@@ -274,7 +317,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The manifest's parts: what comes from Debian, kedge, and the crates in it.
-fn parts(request: &Request, inputs: &Inputs) -> Result<Vec<Part>, Error> {
+fn parts(request: &Request, inputs: &Inputs, packs: &Packs) -> Result<Vec<Part>, Error> {
     let versions = host::versions(&[
         "busybox-static",
         "systemd-boot-efi",
@@ -347,5 +390,6 @@ fn parts(request: &Request, inputs: &Inputs) -> Result<Vec<Part>, Error> {
         },
     ];
     parts.extend(manifest::crates(&request.root)?);
+    parts.extend(packs.parts.iter().cloned());
     Ok(parts)
 }

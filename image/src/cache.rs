@@ -20,7 +20,7 @@ const PARTIAL: &str = ".partial";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no place for it.
-    #[error("neither XDG_CACHE_HOME nor HOME is set, so there is no place for the kernel's cache")]
+    #[error("neither XDG_CACHE_HOME nor HOME is set, so there is no place for what a build keeps")]
     NoHome,
     /// It cannot be read or written.
     #[error("cannot {what} {path}: {source}")]
@@ -87,6 +87,16 @@ impl Cache {
     /// Where `name`'s log goes: it outlives a failed attempt.
     pub fn log(&self, name: &str) -> PathBuf {
         self.root.join(format!("{name}.log"))
+    }
+
+    /// A folder for files that are named by their digest, and checked by who uses them.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.root.join(name);
+        fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
+        Ok(folder)
     }
 
     /// The folder of entry `name`. When it is not there, or damaged, `make` fills a new one.

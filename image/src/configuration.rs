@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::initramfs::{self, Node, Tree};
 use crate::manifest::{Configured, ConfiguredFile, ConfiguredKey};
+use crate::packs::description::Custom;
 use crate::sha256;
 use authorities::Authority;
 use host_key::HostKey;
@@ -50,6 +51,10 @@ pub struct Sources {
     pub ssh_keys: Vec<PathBuf>,
     /// The file of the host's key, in place of the one that `kedge.toml` names.
     pub host_key: Option<PathBuf>,
+    /// Packs of the operator's own, beside those that `kedge.toml` names.
+    pub packs: Vec<Custom>,
+    /// Packs and programs for the image itself, beside those that `kedge.toml` names.
+    pub with: Vec<String>,
 }
 
 /// The wishes, checked. The default is none.
@@ -59,6 +64,8 @@ pub struct Configuration {
     keys: Vec<PublicKey>,
     host_key: Option<HostKey>,
     authorities: Vec<Authority>,
+    packs: Vec<Custom>,
+    with: Vec<String>,
     /// What the operator should know of it.
     notes: Vec<String>,
 }
@@ -212,6 +219,10 @@ impl Configuration {
                 .map_err(|why| wish.wrong(why))?;
             configuration.authorities.push(authority);
         }
+        configuration.packs = wishes.packs;
+        configuration.packs.extend(sources.packs.iter().cloned());
+        configuration.with = wishes.with;
+        configuration.with.extend(sources.with.iter().cloned());
         configuration.notes.extend(configuration.secrets());
         Ok(configuration)
     }
@@ -255,6 +266,16 @@ impl Configuration {
         &self.notes
     }
 
+    /// Packs of the operator's own.
+    pub fn packs(&self) -> &[Custom] {
+        &self.packs
+    }
+
+    /// Packs and programs that the image is to have from the start.
+    pub fn with(&self) -> &[String] {
+        &self.with
+    }
+
     /// Puts the files into the tree.
     ///
     /// # Errors
@@ -295,6 +316,12 @@ impl Configuration {
                 })
                 .collect(),
             host_key: self.host_key.as_ref().map(HostKey::fingerprint),
+            with: self.with.clone(),
+            packs: self
+                .packs
+                .iter()
+                .map(|pack| (pack.name.clone(), pack.packages.clone()))
+                .collect(),
             root_ca: self
                 .authorities
                 .iter()

@@ -88,6 +88,23 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts `node` at `path` whatever link or file was there, and the folders above it where they are missing.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] when one of both is a folder and the other is none.
+    pub fn replace(&mut self, path: &str, node: Node) -> Result<(), Error> {
+        let folder = |node: &Node| matches!(node, Node::Directory(_));
+        match self.nodes.get(path) {
+            Some(there) if folder(there) && folder(&node) => return Ok(()),
+            Some(there) if folder(there) != folder(&node) => {
+                return Err(Error::Duplicate(path.to_string()));
+            }
+            _ => {}
+        }
+        self.nodes.remove(path);
+        self.add(path, node)
+    }
+
     /// Adds everything below `folder`, with the permission bits that it has there reduced to
     /// 0755 or 0644 (git keeps no others, so nothing else would be reproducible).
     ///

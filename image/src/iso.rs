@@ -10,6 +10,7 @@ use std::process::Command;
 
 use crate::boot::{COMMAND_LINE, EPOCH, KERNEL};
 use crate::esp::Esp;
+use crate::packs::Packs;
 use crate::program;
 use crate::uki::Uki;
 use crate::{iso9660, sha256};
@@ -24,6 +25,8 @@ pub const LDLINUX: &str = "/usr/lib/syslinux/modules/bios/ldlinux.c32";
 /// 8.3, because isolinux reads plain ISO 9660 names.
 const INITRD: &str = "initrd.xz";
 const ESP: &str = "esp.img";
+/// The folder of the packs' archives, each in one piece and called NAME.XZ.
+const PACKS: &str = "packs";
 
 /// Why the ISO cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +57,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When xorriso fails, or what it wrote does not hold the EFI partition in one piece.
-pub fn build(scratch: &Path, uki: &Uki, esp: &Esp) -> Result<Vec<u8>, Error> {
+pub fn build(scratch: &Path, uki: &Uki, esp: &Esp, packs: &Packs) -> Result<Vec<u8>, Error> {
     let tree = scratch.join("tree");
     let loader = tree.join("isolinux");
     let iso = scratch.join("kedge.iso");
@@ -79,6 +82,15 @@ pub fn build(scratch: &Path, uki: &Uki, esp: &Esp) -> Result<Vec<u8>, Error> {
         write(tree.join(name), format!("becomes {name}").as_bytes())?;
     }
 
+    let folder = tree.join(PACKS);
+    std::fs::create_dir_all(&folder).map_err(|source| Error::File {
+        path: folder.clone(),
+        source,
+    })?;
+    for (name, content) in packs.index.archives.iter().zip(&packs.archives) {
+        write(folder.join(format!("{name}.xz")), content)?;
+    }
+
     program::run(
         Command::new("xorriso")
             // Volume times, the volume's identifier for GRUB and the GPT's GUIDs follow from it.
@@ -91,6 +103,9 @@ pub fn build(scratch: &Path, uki: &Uki, esp: &Esp) -> Result<Vec<u8>, Error> {
                 &volume_id(uki),
                 "-publisher",
                 "KEDGE",
+                // By this the image finds the medium that its packs are on.
+                "-appid",
+                &packs.index.application_id(),
                 "-iso-level",
                 "1",
             ])
@@ -159,6 +174,14 @@ mod tests {
 
     const KERNEL_BYTES: &[u8] = b"MZ not really a kernel";
 
+    fn packs() -> Packs {
+        let mut packs = Packs::default();
+        packs.index.id = "0123456789abcdef0123456789abcdef".into();
+        packs.index.archives = vec!["shared".into(), "storage".into()];
+        packs.archives = vec![vec![1; 5000], vec![2; 3000]];
+        packs
+    }
+
     fn made() -> (Vec<u8>, Uki, Vec<u8>) {
         let scratch = tempfile::tempdir().unwrap();
         let stub = std::fs::read(crate::host::EFI_STUB).unwrap();
@@ -168,7 +191,7 @@ mod tests {
         let file = scratch.path().join("kedge.efi");
         std::fs::write(&file, &uki.bytes).unwrap();
         let esp = esp::build(scratch.path(), &file, &uki.bytes, EPOCH).unwrap();
-        let bytes = build(scratch.path(), &uki, &esp).unwrap();
+        let bytes = build(scratch.path(), &uki, &esp, &packs()).unwrap();
         (bytes, uki, initrd)
     }
 
@@ -201,6 +224,16 @@ mod tests {
             iso.len(),
             uki.bytes.len()
         );
+    }
+
+    #[test]
+    fn the_packs_are_on_it_and_it_says_which() {
+        let (iso, ..) = made();
+        assert_eq!(extract(&iso, "/packs/storage.xz"), vec![2; 3000]);
+        // ECMA-119, 8.4.20: the application identifier of the primary volume descriptor.
+        let id = &iso[16 * 2048 + 574..][..128];
+        let id = String::from_utf8_lossy(id);
+        assert_eq!(id.trim_end(), packs().index.application_id());
     }
 
     #[test]

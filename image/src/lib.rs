@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod manifest;
 pub mod netboot;
 pub mod out;
+pub mod packs;
 pub mod program;
 pub mod progress;
 pub mod sha256;

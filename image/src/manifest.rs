@@ -110,6 +110,12 @@ pub struct Configured {
     /// Fingerprint of the host's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
+    /// Packs and programs that are in the image itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+    /// Packs of the operator's own, and their Debian packages.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packs: BTreeMap<String, Vec<String>>,
     /// Certificate authorities of the operator's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub root_ca: Vec<ConfiguredFile>,
@@ -190,7 +196,7 @@ impl Manifest {
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn describe(folder: &Path, paths: &[&str]) -> Result<Vec<FileEntry>, Error> {
+pub fn describe(folder: &Path, paths: &[String]) -> Result<Vec<FileEntry>, Error> {
     paths
         .iter()
         .map(|path| {

@@ -73,7 +73,7 @@ pub fn build(root: &Path, version: &str) -> Result<Userland, Error> {
     elf::prove_static("kedge", &kedge)?;
     elf::prove_static(BUSYBOX, &busybox)?;
     let tools = names(&stripped, "--list")?;
-    let applets = names(Path::new(BUSYBOX), "--list")?;
+    let applets = applets()?;
     let mut tree = lay_out(kedge.clone(), busybox.clone(), &tools, &applets)?;
     tree.add(
         "etc/os-release",
@@ -86,6 +86,14 @@ pub fn build(root: &Path, version: &str) -> Result<Userland, Error> {
         busybox,
         tree,
     })
+}
+
+/// The programs that busybox is.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn applets() -> Result<BTreeSet<String>, Error> {
+    names(Path::new(BUSYBOX), "--list")
 }
 
 /// The rustc flags that make kedge static and its bytes independent of where the checkout is.
@@ -172,6 +180,8 @@ fn lay_out(
         ("sbin", "bin"),
         ("usr/bin", "../bin"),
         ("usr/sbin", "../bin"),
+        // What packs bring.
+        ("usr/lib", "../lib"),
     ] {
         tree.add(path, Node::Symlink(target.into()))?;
     }
@@ -186,6 +196,7 @@ fn lay_out(
     }
     for (folder, mode) in [
         ("etc", 0o755),
+        ("lib", 0o755),
         ("mnt", 0o755),
         ("proc", 0o755),
         ("root", 0o700),

@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 
 use xz2::stream::{Check, Filters, LzmaOptions, Stream};
 
+/// Changes whenever the same data would become another stream: what was compressed before is not used then.
+pub const VERSION: u32 = 1;
 /// The strongest preset; its dictionary is replaced by one that fits the data.
 const PRESET: u32 = 9 | EXTREME;
 /// `LZMA_PRESET_EXTREME` of lzma/container.h.

@@ -9,6 +9,7 @@ use clap::Args;
 use kedge_image::build::{Outcome, Request, build};
 use kedge_image::configuration::{FILE, Sources};
 use kedge_image::out::abandon;
+use kedge_image::packs::description::Custom;
 
 use crate::progress::Terminal;
 
@@ -29,9 +30,33 @@ pub(crate) struct Arguments {
     /// ssh-keygen -t ed25519 -N '' -f FILE
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
+    /// Put these packs or programs into the image, to be there without being loaded (may be repeated)
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    with: Vec<String>,
+    /// Make a pack of these Debian packages (may be repeated)
+    #[arg(long, value_name = "NAME=PACKAGE,...", value_parser = custom_pack)]
+    pack: Vec<Custom>,
+    /// Take the packages that the archive has today, whatever packs.lock says
+    #[arg(long)]
+    unlocked: bool,
     /// Write the artefacts to this folder instead of out/
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+}
+
+/// `NAME=PACKAGE,PACKAGE`.
+pub(crate) fn custom_pack(text: &str) -> Result<Custom, String> {
+    let (name, packages) = text
+        .split_once('=')
+        .ok_or("this is not of the form NAME=PACKAGE,PACKAGE")?;
+    Ok(Custom {
+        name: name.into(),
+        packages: packages
+            .split(',')
+            .filter(|package| !package.is_empty())
+            .map(str::to_string)
+            .collect(),
+    })
 }
 
 impl Arguments {
@@ -44,6 +69,8 @@ impl Arguments {
             },
             ssh_keys: self.ssh_key.clone(),
             host_key: self.host_key.clone(),
+            packs: self.pack.clone(),
+            with: self.with.clone(),
         }
     }
 }
@@ -54,6 +81,7 @@ pub(crate) fn run(
     progress: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     request.sources = arguments.sources(&request.root);
+    request.unlocked = arguments.unlocked;
     if let Some(out) = &arguments.out {
         request.out = std::path::absolute(out)
             .with_context(|| format!("cannot write to {}", out.display()))?;

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod check;
+mod lock;
 mod progress;
 mod run;
 mod sizes;
@@ -37,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build everything: out/kedge.iso, out/kedge.efi, out/netboot/, manifest and checksums
+    /// Build everything: out/kedge.iso, out/kedge.efi, out/netboot/, out/packs/, manifest, checksums
     ///
     /// The first build compiles a kernel (about 15 minutes on two cores) and keeps it in
     /// ~/.cache/kedge; later ones take seconds. out/ is replaced in one rename: a build that is
@@ -51,8 +52,17 @@ enum Task {
   cargo xtask build                                    with kedge.toml, if there is one
   cargo xtask build --ssh-key ~/.ssh/id_ed25519.pub    you may log in
   cargo xtask build --config a.toml --out out.a        one of several images
-  cargo xtask build --no-config                        the image that everybody has")]
+  cargo xtask build --no-config                        the image that everybody has
+  cargo xtask build --with storage,nano                these are there without loading them
+  cargo xtask build --pack mine=htop,strace            a pack of your own")]
     Build(build::Arguments),
+
+    /// Renew packs.lock: today's versions of the Debian packages in the packs; prints what changes
+    #[command(after_help = "Examples:
+  cargo xtask lock
+  cargo xtask lock --check                    would anything change?
+  cargo xtask lock --pack mine=htop,strace    with a pack of your own")]
+    Lock(lock::Arguments),
 
     /// Boot what was built under QEMU, on every path, and run all other tests
     #[command(after_help = "Examples:
@@ -115,6 +125,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let progress = Terminal::default();
     match cli.command {
         Task::Build(arguments) => build::run(request, &arguments, &progress),
+        Task::Lock(arguments) => lock::run(&request, &arguments, &progress),
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
         Task::Run(arguments) => run::run(request, &arguments, &progress),
         Task::Bench(arguments) => bench::run(&request, &arguments, &progress),
@@ -140,6 +151,7 @@ fn request() -> anyhow::Result<Request> {
         root,
         // Whatever is configured: the tests and the sizes are about the image that everybody has.
         sources: Sources::default(),
+        unlocked: false,
         version: env!("CARGO_PKG_VERSION").into(),
     })
 }

@@ -3,6 +3,7 @@
 //! A list of one may be written without brackets. Paths are relative to the file's folder; `~/` is the
 //! home folder.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::{Error, Place, Wish};
+use crate::packs::description::Custom;
 
 /// What the file asks for, with places, not judged yet.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Wishes {
     pub(super) ssh_key_files: Vec<Wish<PathBuf>>,
     pub(super) host_key: Option<Wish<PathBuf>>,
     pub(super) root_ca: Vec<Wish<PathBuf>>,
+    pub(super) packs: Vec<Custom>,
+    pub(super) with: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +46,9 @@ struct Fields {
     ntp: Option<Spanned<Many>>,
     beacon: Option<Spanned<Many>>,
     root_ca: Option<Spanned<Many>>,
+    with: Option<Spanned<Many>>,
+    #[serde(default)]
+    packs: BTreeMap<String, Many>,
 }
 
 /// A string, or a list of strings.
@@ -73,6 +80,15 @@ impl<'de> Deserialize<'de> for Many {
             }
         }
         deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl Many {
+    fn into_values(self) -> Vec<String> {
+        match self {
+            Many::One(text) => vec![text],
+            Many::List(all) => all.into_iter().map(Spanned::into_inner).collect(),
+        }
     }
 }
 
@@ -121,6 +137,16 @@ fn parse(path: &Path, text: &str) -> Result<Wishes, Error> {
     wishes.ssh_keys = file.many("ssh_keys", fields.ssh_keys).collect();
     wishes.ssh_key_files = file.paths("ssh_key_files", fields.ssh_key_files);
     wishes.root_ca = file.paths("root_ca", fields.root_ca);
+    let with = file.many("with", fields.with);
+    wishes.with = with.map(|wish| wish.value).collect();
+    wishes.packs = fields
+        .packs
+        .into_iter()
+        .map(|(name, packages)| Custom {
+            name,
+            packages: packages.into_values(),
+        })
+        .collect();
     wishes.host_key = fields.host_key.map(|name| {
         let path = file.resolve(name.get_ref());
         file.wish("host_key", name.span(), path)
