@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::store::Scene;
@@ -59,7 +59,7 @@ impl Server {
 fn serve(
     stream: TcpStream,
     connection: usize,
-    folder: &PathBuf,
+    folder: &Path,
     manners: &[Manner],
     log: &Mutex<Vec<(usize, String)>>,
 ) {
