@@ -59,6 +59,7 @@ impl Settings {
             },
             // Whose services check them.
             b"kedge.ntp" | b"kedge.ssh_key" | b"kedge.ssh_port" | b"kedge.beacon"
+            | b"kedge.pack" | b"kedge.pack_url"
                 if value.is_some() =>
             {
                 return;

@@ -113,6 +113,10 @@ fn services(words: &Words) -> Vec<Line> {
     if words.all("kedge.beacon").next().is_some() {
         services.push(&["beacon"]);
     }
+    // Nothing is read from the boot medium unless somebody asked for it.
+    if words.all("kedge.pack").next().is_some() {
+        services.push(&["pack", "service"]);
+    }
     services
 }
 

@@ -2,6 +2,8 @@
 //! (`banner`), or by its first argument (`kedge banner`). Each tool is a crate of its own; this
 //! one only dispatches.
 //!
+//! Programs of packs that are not loaded are links to this one too: it says how to get them.
+//!
 //! Exit status: the tool's; 127 when there is no such tool, as a shell says it.
 
 mod help;
@@ -25,6 +27,11 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = arguments.collect();
     if let Some(tool) = tools::find(called) {
         return run(tool, &arguments);
+    }
+    if called != SELF
+        && let Some(code) = kedge_pack::offer(called)
+    {
+        return code;
     }
     match arguments.split_first() {
         None => help::run(&[]),
@@ -56,6 +63,9 @@ fn run(tool: &Tool, arguments: &[String]) -> ExitCode {
 
 /// One line on stderr, and the status of a command that was not found.
 fn no_such_tool(name: &str) -> ExitCode {
+    if let Some(code) = kedge_pack::offer(name) {
+        return code;
+    }
     eprintln!(
         "{SELF}: no tool '{}' here; {SELF} help lists those there are",
         name.escape_debug()

@@ -75,6 +75,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         run: kedge_net::main,
     },
     Tool {
+        name: "pack",
+        summary: "programs that are not here yet: list, load",
+        help: kedge_pack::HELP,
+        run: kedge_pack::main,
+    },
+    Tool {
         name: "poweroff",
         summary: "unmounts all and switches off",
         help: power::POWEROFF_HELP,

@@ -12,6 +12,7 @@
 //! (`HTTPS_PROXY`, `NO_PROXY`), as everywhere.
 
 mod error;
+mod pieces;
 pub mod roots;
 mod url;
 
@@ -20,11 +21,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ureq::config::ConfigBuilder;
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
 pub use error::{Error, Problem};
+pub use pieces::{Piece, Pieces};
 pub use url::{Address, shown};
 
 /// How many redirects are followed: GitHub's downloads take two.
@@ -132,16 +136,21 @@ fn request(
 }
 
 fn agent(roots: RootCerts, secure: bool, timeout: Duration, redirects: u32) -> Agent {
-    Agent::config_builder()
+    configured(roots, secure, redirects)
         .timeout_global(Some(timeout))
+        .build()
+        .into()
+}
+
+/// What is the same for every request.
+fn configured(roots: RootCerts, secure: bool, redirects: u32) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
         .max_redirects(redirects)
         .max_redirects_will_error(redirects > 0)
         .https_only(secure)
         .http_status_as_error(false)
         .user_agent(concat!("kedge/", env!("CARGO_PKG_VERSION")))
         .tls_config(TlsConfig::builder().root_certs(roots).build())
-        .build()
-        .into()
 }
 
 fn read(mut response: Response<Body>, limit: u64) -> Result<Answer, Problem> {

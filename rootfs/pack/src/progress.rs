@@ -1,0 +1,140 @@
+//! How far loading is: a line that is redrawn on a terminal, a line now and then elsewhere, the system's log
+//! when nobody looks. Nothing for what takes less than a second.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use crate::words::{bytes, seconds};
+
+const FIRST: Duration = Duration::from_secs(1);
+const REDRAW: Duration = Duration::from_millis(500);
+const NEXT_LINE: Duration = Duration::from_secs(10);
+
+/// Whom to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    Terminal,
+    Stderr,
+    Log,
+}
+
+/// The line.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    listener: Listener,
+    began: Instant,
+    said: Option<Instant>,
+    drawn: bool,
+    total: u64,
+    done: u64,
+}
+
+impl Progress {
+    /// For whoever typed the command.
+    pub(crate) fn new() -> Progress {
+        let terminal = stderr().is_terminal();
+        Progress::to(if terminal {
+            Listener::Terminal
+        } else {
+            Listener::Stderr
+        })
+    }
+
+    /// For a service.
+    pub(crate) fn logged() -> Progress {
+        Progress::to(Listener::Log)
+    }
+
+    fn to(listener: Listener) -> Progress {
+        Progress {
+            listener,
+            began: Instant::now(),
+            said: None,
+            drawn: false,
+            total: 0,
+            done: 0,
+        }
+    }
+
+    /// Begins with `total` bytes to come.
+    pub(crate) fn begin(&mut self, total: u64) {
+        (self.total, self.done, self.began) = (total, 0, Instant::now());
+    }
+
+    /// More has come, or some of it is to come again.
+    pub(crate) fn set(&mut self, done: u64) {
+        self.done = done;
+        self.draw();
+    }
+
+    /// Draws the line when it is time.
+    pub(crate) fn draw(&mut self) {
+        let now = Instant::now();
+        let (first, next) = match self.listener {
+            Listener::Terminal => (FIRST, REDRAW),
+            Listener::Stderr => (NEXT_LINE, NEXT_LINE),
+            Listener::Log => return,
+        };
+        if now < self.began + first || self.said.is_some_and(|said| now < said + next) {
+            return;
+        }
+        self.said = Some(now);
+        let text = text(self.done, self.total, now - self.began);
+        if self.listener == Listener::Terminal {
+            self.drawn = true;
+            let _ = write!(stderr(), "\r{text}\x1b[K");
+        } else {
+            let _ = writeln!(stderr(), "pack: {text}");
+        }
+    }
+
+    /// Says something that has to be known.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.clear();
+        match self.listener {
+            Listener::Log => kedge_message::info!("pack: {text}"),
+            _ => {
+                let _ = writeln!(stderr(), "pack: {text}");
+            }
+        }
+    }
+
+    /// Takes the line away, so that something else can be written.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn text(done: u64, total: u64, passed: Duration) -> String {
+    let done = done.min(total);
+    let share = (done * 100).checked_div(total).unwrap_or(100);
+    let bar: String = (0..20)
+        .map(|i| if i * 5 < share { '#' } else { '.' })
+        .collect();
+    let mut text = format!("[{bar}] {share:3} %  {} of {}", bytes(done), bytes(total));
+    if done > 0 {
+        let rate = done as f64 / passed.as_secs_f64().max(0.001);
+        let left = (total - done) as f64 / rate;
+        text += &format!(", {}/s, {} left", bytes(rate as u64), seconds(left));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fits_a_terminal() {
+        assert_eq!(
+            text(500_000, 1_000_000, Duration::from_secs(2)),
+            "[##########..........]  50 %  500 kB of 1.0 MB, 250 kB/s, 2 s left"
+        );
+        for (done, total, passed) in [(0, 0, 0), (1, 4 << 30, 8_000_000), (9, 4, 1)] {
+            let line = text(done, total, Duration::from_secs(passed));
+            assert!(line.len() < 80, "{line}");
+        }
+    }
+}
