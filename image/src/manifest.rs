@@ -471,7 +471,7 @@ mod tests {
             command_line: String::new(),
             configured: None,
             parts: Vec::new(),
-            files: describe(scratch.path(), &["kedge.efi"]).unwrap(),
+            files: describe(scratch.path(), &["kedge.efi".into()]).unwrap(),
         };
         let manifest = Manifest::from_json(&manifest.to_json().unwrap()).unwrap();
         assert!(manifest.matches(scratch.path()));

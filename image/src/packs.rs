@@ -32,6 +32,9 @@ use debian::Wanted;
 use description::{Custom, Libraries, Pack};
 use lock::Lock;
 
+/// Read by /etc/profile: busybox' shell prefers a tool of its own to a program of that name, unless the program
+/// is called by its path.
+const ALIASES: &str = "etc/kedge/aliases";
 /// The folder of descriptions, in the workspace.
 const FOLDER: &str = "image/packs";
 
@@ -297,6 +300,12 @@ impl Packs {
                 tree.replace(path, node.clone())?;
             }
         }
+        let programs = self.index.programs.iter().map(|program| &program.name);
+        let aliases: String = programs
+            .filter(|name| tree.contains(&format!("bin/{name}")))
+            .map(|name| format!("alias {name}=/bin/{name}\n"))
+            .collect();
+        tree.add(ALIASES, Node::File(0o644, aliases.into_bytes()))?;
         for program in &self.index.programs {
             let path = format!("bin/{}", program.name);
             if !tree.contains(&path) {

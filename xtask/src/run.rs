@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -218,7 +219,11 @@ fn machine(
         let file = option_value(disk)?;
         add(
             "-drive",
-            format!("if=none,id=disk{index},snapshot={snapshot},file={file}").into(),
+            format!(
+                "if=none,id=disk{index},snapshot={snapshot},format={},file={file}",
+                format_of(disk)
+            )
+            .into(),
         );
         add(
             "-device",
@@ -238,6 +243,17 @@ fn option_value(path: &Path) -> anyhow::Result<String> {
         )
     })?;
     Ok(text.replace(',', ",,"))
+}
+
+/// qcow2 by its magic number, anything else as it is: what QEMU guesses could be a container (LUKS) that
+/// the machine is to see as a disk.
+fn format_of(disk: &Path) -> &'static str {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(disk).and_then(|mut file| file.read_exact(&mut magic));
+    match read {
+        Ok(()) if magic == *b"QFI\xfb" => "qcow2",
+        _ => "raw",
+    }
 }
 
 #[cfg(test)]
@@ -262,8 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_what_it_holds_and_not_what_qemu_makes_of_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("disk");
+        // QEMU would open a LUKS volume itself, and ask for its key.
+        std::fs::write(&file, b"LUKS\xba\xbe\0\x01").unwrap();
+        assert_eq!(format_of(&file), "raw");
+        std::fs::write(&file, b"QFI\xfb\0\0\0\x03").unwrap();
+        assert_eq!(format_of(&file), "qcow2");
+    }
+
+    #[test]
     fn disks_keep_their_content_unless_told_otherwise() {
-        assert!(words(&["--disk", "victim.img"]).contains("snapshot=on,file=victim.img"));
+        assert!(
+            words(&["--disk", "victim.img"]).contains("snapshot=on,format=raw,file=victim.img")
+        );
         assert!(words(&["--disk", "victim.img", "--write"]).contains("snapshot=off"));
     }
 

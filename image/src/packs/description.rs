@@ -14,6 +14,8 @@
 //! links = { vi = "vim.tiny" }                # further names of a program
 //! # a file made of others, one after the other in the order of their names:
 //! joined = { curl = { "etc/ssl/certs/ca-certificates.crt" = "usr/share/ca-certificates/mozilla/*.crt" } }
+//! # a file of our own, where a program's defaults do not fit a system without udev, say:
+//! written = { lvm = { "etc/lvm/lvm.conf" = "activation { udev_sync = 0 }" } }
 //! ```
 //!
 //! Paths have no leading slash and are those of the image (see [`super::content`]): programs are in `bin/`,
@@ -120,6 +122,9 @@ pub struct Package {
     /// Files that are made of others.
     #[serde(default)]
     pub joined: BTreeMap<String, BTreeMap<String, String>>,
+    /// Files of our own.
+    #[serde(default)]
+    pub written: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Which programs of a package.

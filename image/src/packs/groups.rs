@@ -298,3 +298,138 @@ fn size(path: &str, node: &Node) -> u64 {
     };
     (path.len() + content + 120) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packs::content::File;
+
+    fn contents(files: &[(&str, usize)]) -> Contents {
+        let mut contents = Contents::default();
+        for (path, size) in files {
+            // Nothing that could be compressed to less than it is taken for.
+            let kind = Kind::Regular(0o755, vec![7; *size]);
+            contents.insert(
+                path.to_string(),
+                File {
+                    package: "p".into(),
+                    kind,
+                },
+            );
+        }
+        contents
+    }
+
+    fn unit(pack: usize, name: &str, files: &[&str]) -> Unit {
+        Unit {
+            pack,
+            programs: BTreeSet::from([name.to_string()]),
+            files: files.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn packs() -> Vec<Pack> {
+        ["edit", "storage"]
+            .map(|name| Pack {
+                name: name.into(),
+                summary: "x".into(),
+                data: Vec::new(),
+                files: Vec::new(),
+                packages: Vec::new(),
+            })
+            .to_vec()
+    }
+
+    const LARGE: usize = 1 << 20;
+
+    #[test]
+    fn what_the_same_programs_need_is_one_group_and_nothing_is_in_two() {
+        let contents = contents(&[
+            ("lib/libc", LARGE),
+            ("lib/ld", LARGE),
+            ("lib/blkid", LARGE),
+            ("bin/a", LARGE),
+            ("bin/b", LARGE),
+            ("bin/nano", LARGE),
+        ]);
+        let units = [
+            unit(1, "a", &["lib/libc", "lib/ld", "lib/blkid", "bin/a"]),
+            unit(1, "b", &["lib/libc", "lib/ld", "lib/blkid", "bin/b"]),
+            unit(0, "nano", &["lib/libc", "lib/ld", "bin/nano"]),
+        ];
+        let groups = make(&packs(), &units, &contents).unwrap();
+        let seen: Vec<(&str, Vec<&str>)> = groups
+            .iter()
+            .map(|group| {
+                let files = group
+                    .tree
+                    .nodes()
+                    .filter(|(_, n)| matches!(n, Node::File(..)));
+                (
+                    group.archive.as_str(),
+                    files.map(|(path, _)| path).collect(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("shared", vec!["lib/ld", "lib/libc"]),
+                ("edit", vec!["bin/nano"]),
+                ("storage", vec!["lib/blkid"]),
+                ("storage", vec!["bin/a"]),
+                ("storage", vec!["bin/b"]),
+            ]
+        );
+        let cache = tempfile::tempdir().unwrap();
+        let cache = Cache::at(cache.path().into()).unwrap();
+        let packed = pack(&groups, &cache, &crate::progress::Silent).unwrap();
+        let index = index(&packs(), &units, &groups, &packed);
+        assert_eq!(index.archives, ["shared", "edit", "storage"]);
+        assert_eq!(index.groups[3].offset, packed[2].len() as u64);
+        let program = |name: &str| index.programs.iter().find(|p| p.name == name).unwrap();
+        assert_eq!(program("a").groups, BTreeSet::from([0, 2, 3]));
+        assert_eq!(program("nano").groups, BTreeSet::from([0, 1]));
+        assert_eq!(Index::parse(&index.to_text()).unwrap(), index);
+
+        // The second time they come from the cache, and a damaged one is made anew.
+        let folder = cache.folder("groups").unwrap();
+        let one = std::fs::read_dir(&folder)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        std::fs::write(&one, b"damaged").unwrap();
+        assert_eq!(
+            pack(&groups, &cache, &crate::progress::Silent).unwrap(),
+            packed
+        );
+    }
+
+    #[test]
+    fn a_small_library_lies_beside_the_one_that_is_loaded_with_it() {
+        let contents = contents(&[
+            ("lib/blkid", LARGE),
+            ("lib/uuid", 30_000),
+            ("bin/a", LARGE),
+            ("bin/b", LARGE),
+        ]);
+        let units = [
+            unit(1, "a", &["lib/blkid", "lib/uuid", "bin/a"]),
+            unit(1, "b", &["lib/blkid", "lib/uuid", "bin/b"]),
+            unit(1, "c", &["lib/blkid"]),
+        ];
+        let groups = make(&packs(), &units, &contents).unwrap();
+        let together = groups
+            .iter()
+            .any(|group| group.tree.contains("lib/uuid") && group.tree.contains("lib/blkid"));
+        assert!(together);
+    }
+
+    #[test]
+    fn links_within_a_folder_are_short() {
+        assert_eq!(link("bin/lvs", "bin/lvm"), "lvm");
+        assert_eq!(link("lib64/ld.so", "lib/x/ld.so"), "/lib/x/ld.so");
+    }
+}

@@ -131,7 +131,7 @@ pub fn find(
     merge(packs, found)
 }
 
-/// Makes the links and joined files that the descriptions name.
+/// Makes the links and files that the descriptions name.
 ///
 /// # Errors
 /// When a file is to be made of nothing.
@@ -151,6 +151,13 @@ fn make_files(pack: &Pack, package: &Package, contents: &mut Contents) -> Result
             kind: Kind::Link(format!("bin/{of}")),
         };
         contents.insert(format!("bin/{name}"), file);
+    }
+    for (path, text) in package.written.values().flatten() {
+        let file = File {
+            package: package.name.clone(),
+            kind: Kind::Regular(0o644, text.clone().into_bytes()),
+        };
+        contents.insert(path.clone(), file);
     }
     for (path, pattern) in package.joined.values().flatten() {
         let parts = contents.matching(pattern);
@@ -260,12 +267,10 @@ impl Finder<'_> {
             .files
             .iter()
             .chain(package.files.get(name).into_iter().flatten());
-        let joined = package
-            .joined
-            .get(name)
-            .into_iter()
-            .flat_map(|joined| joined.keys());
-        for pattern in data.chain(joined) {
+        let made = [&package.joined, &package.written];
+        let made = made.iter().filter_map(|files| files.get(name));
+        let made = made.flat_map(|files| files.keys());
+        for pattern in data.chain(made) {
             let paths = self.contents.matching(pattern);
             if paths.is_empty() {
                 return Err(no_match(pack, pattern));
