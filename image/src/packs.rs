@@ -295,17 +295,17 @@ impl Packs {
     pub fn add_to(&self, tree: &mut Tree) -> Result<(), Error> {
         let index = kedge_pack_index::PATH.trim_start_matches('/');
         tree.add(index, Node::File(0o644, self.index.to_text().into_bytes()))?;
-        for group in &self.index.built_in {
-            for (path, node) in self.trees[*group].nodes() {
-                tree.replace(path, node.clone())?;
-            }
-        }
         let programs = self.index.programs.iter().map(|program| &program.name);
         let aliases: String = programs
             .filter(|name| tree.contains(&format!("bin/{name}")))
             .map(|name| format!("alias {name}=/bin/{name}\n"))
             .collect();
         tree.add(ALIASES, Node::File(0o644, aliases.into_bytes()))?;
+        for group in &self.index.built_in {
+            for (path, node) in self.trees[*group].nodes() {
+                tree.replace(path, node.clone())?;
+            }
+        }
         for program in &self.index.programs {
             let path = format!("bin/{}", program.name);
             if !tree.contains(&path) {
