@@ -56,7 +56,7 @@ pub(crate) fn sources(place: &Place, index: &Index, words: &Words, from: Option<
     }
     if let Some(url) = words.last("kedge.pack_url") {
         let url = folder(&String::from_utf8_lossy(url));
-        if !url.contains("://") {
+        if !url.contains('/') {
             // What boot.ipxe has from DHCP, and is nobody's mistake: undionly.kpxe.
         } else if is_web(&url) {
             found.sources.push(Box::new(Server::new(&url)));
