@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use kedge_tests::machine::MEDIUM;
 use kedge_tests::network::HOST;
 use kedge_tests::readlog::Read;
 use kedge_tests::{
@@ -25,15 +24,17 @@ const OVERHEAD: u64 = 64 * 1024;
 /// How long a whole pack may take at 250 kB/s on a busy machine.
 const LOADING: Duration = Duration::from_secs(300);
 
+/// The virtual CD of a machine that is not booted from it.
+const CD: &str = "cd";
+
 const ROM: &str = "/usr/lib/ipxe/qemu/pxe-e1000.rom";
 
 /// A directly booted machine, to which the ISO is attached.
 fn with_medium<'a>(folder: &'a Folder, words: &str, medium: &Path) -> Result<Machine<'a>> {
     let machine = Machine::new(folder, "machine").direct(words)?;
-    Ok(machine.medium(Medium::UsbCd, medium))
+    Ok(machine.cd(CD, medium))
 }
 
-/// Bytes that `pack load` says it has loaded.
 fn must_run(machine: &mut Running, command: &str, output: &str) -> Result<()> {
     let text = machine.run(command)?;
     ensure!(text.contains(output), "`{command}` says {text:?}");
@@ -77,7 +78,7 @@ fn from_the_slow_virtual_cd_in_order_in_large_reads_and_no_byte_before() {
         );
         let listed = machine.run("pack list")?;
         ensure!(
-            listed.contains("storage ") && listed.contains("kB/s"),
+            listed.contains("storage ") && listed.contains("B/s. "),
             "{listed}"
         );
 
@@ -135,17 +136,16 @@ fn the_cd_goes_away_while_loading_and_comes_back_as_another_device() {
         let iso = out::artefact("kedge.iso")?;
         let slow = Media::serve(folder.path(), "slow", &iso, Pace::ipmi(250_000))?;
         let machine = Machine::new(folder, "machine").direct("")?;
-        let mut machine = machine.medium(Medium::UsbCd, &slow).start()?;
+        let mut machine = machine.cd(CD, &slow).start()?;
         machine.wait_for_shell()?;
         must_run(&mut machine, "ls /sys/class/block", "sr0")?;
         machine.console()?.send("pack load storage\n")?;
         // The bar shows that some of it has come.
         machine.console()?.expect(" 1.", LOADING)?;
-        machine.unplug(MEDIUM)?;
+        machine.unplug(CD)?;
         machine.console()?.expect("tried again in", LOADING)?;
         let read = slow.reads()?.bytes();
         let other = Media::serve(folder.path(), "other", &iso, Pace::FAST)?;
-        // A stick first, so that its place and name are others.
         machine.plug_cd("back", &other)?;
         machine.console()?.expect("loaded storage: ", LOADING)?;
         machine.console()?.wait_for_prompt(BOOT)?;
@@ -161,11 +161,6 @@ fn the_cd_goes_away_while_loading_and_comes_back_as_another_device() {
         );
         machine.power_off()
     });
-}
-
-/// Bytes of everything that the pack `storage` needs, from `pack list --json`'s archives.
-fn storage() -> Result<u64> {
-    Ok(out::size("packs/storage.cpio.xz")? + out::size("packs/shared.cpio.xz")?)
 }
 
 /// The ISO with one bit flipped in the archive `name`, `at` bytes behind its begin.
@@ -209,7 +204,7 @@ fn too_little_memory_is_said_before_anything_is_read() {
         let iso = out::artefact("kedge.iso")?;
         let media = Media::serve(folder.path(), "medium", &iso, Pace::FAST)?;
         let machine = Machine::new(folder, "machine").direct("")?.memory(96);
-        let mut machine = machine.medium(Medium::UsbCd, &media).start()?;
+        let mut machine = machine.cd(CD, &media).start()?;
         machine.wait_for_shell()?;
         let before = SystemTime::now();
         let loaded = machine.console()?.try_run("pack load storage")?;
@@ -237,6 +232,28 @@ fn packs_may_be_asked_for_at_boot() {
             .expect("pack: loaded mdadm, lsblk: ", BOOT)?;
         machine.console()?.wait_for_prompt(BOOT)?;
         must_run(&mut machine, "lsblk --version", "lsblk from util-linux")?;
+        must_run(&mut machine, "mdadm --version 2>&1", "mdadm - v")?;
+        machine.power_off()
+    });
+}
+
+#[test]
+fn at_boot_they_wait_for_the_network() {
+    scenario(|folder| {
+        out::artefact("packs/shared.cpio.xz")?;
+        let netboot = out::folder().join("netboot").canonicalize()?;
+        let mut network = Network::new(&folder.folder("network")?)?;
+        network.serve_http(&netboot)?;
+        let words = format!("kedge.pack=mdadm kedge.pack_url=http://{HOST}/packs");
+        let machine = Machine::new(folder, "machine").direct(&words)?;
+        let mut machine = machine.nic_in(&network, Nic::E1000, None).start()?;
+        machine.wait_for_shell()?;
+        machine
+            .console()?
+            .expect("pack: mdadm not loaded yet: ", BOOT)?;
+        network.serve_dhcp(folder.path(), &[])?;
+        machine.console()?.expect("pack: loaded mdadm: ", BOOT)?;
+        machine.console()?.wait_for_prompt(BOOT)?;
         must_run(&mut machine, "mdadm --version 2>&1", "mdadm - v")?;
         machine.power_off()
     });

@@ -220,6 +220,15 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// Has a virtual CD that it does not boot from.
+    pub fn cd(mut self, id: &str, from: impl Into<Source>) -> Self {
+        let drive = format!("{id}-drive");
+        self.add(&["-drive", &from.into().drive(&drive)]);
+        self.add(&["-device", &format!("usb-bot,id={id},bus=xhci.0")]);
+        self.add(&["-device", &format!("scsi-cd,bus={id}.0,drive={drive}")]);
+        self
+    }
+
     /// Boots kernel and initramfs from `out/netboot` without a boot loader, with more words on the
     /// command line.
     pub fn direct(mut self, words: &str) -> Result<Self> {
