@@ -10,11 +10,21 @@ use crate::boot::{COMMAND_LINE, INITRAMFS, KERNEL};
 /// and renews it. Otherwise somebody set it by hand, where no DHCP is, and it becomes
 /// `ip=CLIENT::GATEWAY:NETMASK:HOST::none` of dracut.cmdline(7), with the link named by
 /// `BOOTIF=`. Source of the settings' names: iPXE's settings reference.
+///
+/// Packs lie beside the script too, so the system is told where that is: `${packs}` where somebody set it (a URL
+/// of a folder), else where the script came from, which an iPXE of Debian 12 (2019) does not know; then the file
+/// that DHCP named, which is this script when it was not chained by hand. The image takes the folder of a
+/// script's URL.
 pub fn script() -> String {
     format!(
         "#!ipxe\n\
          # kedge: boots the recovery image that lies beside this script.\n\
          set kedge:string BOOTIF=01-${{netX/mac:hexhyp}}\n\
+         isset ${{packs}} && goto packs ||\n\
+         isset ${{cwuri}} && set packs:string ${{cwuri}} && goto packs ||\n\
+         isset ${{filename}} && set packs:string ${{filename}} ||\n\
+         :packs\n\
+         isset ${{packs}} && set kedge:string ${{kedge}} kedge.pack_url=${{packs}} ||\n\
          isset ${{netX.dhcp/ip}} || isset ${{netX/ip}} || goto load\n\
          isset ${{netX.dhcp/ip}} && goto load ||\n\
          set address:string ip=${{netX/ip}}::${{netX/gateway}}:${{netX/netmask}}:${{hostname}}::none\n\

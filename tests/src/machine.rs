@@ -105,6 +105,14 @@ impl Nic {
 #[derive(Debug, Clone)]
 pub struct Source(String);
 
+impl Source {
+    /// QEMU's `-drive` for a medium of this name that cannot be written.
+    pub(crate) fn drive(&self, id: &str) -> String {
+        let from = self.0.replace("readonly=on,", "");
+        format!("if=none,id={id},readonly=on,{from}")
+    }
+}
+
 impl From<&Path> for Source {
     fn from(path: &Path) -> Self {
         let path = path.display().to_string().replace(',', ",,");
@@ -199,14 +207,7 @@ impl<'a> Machine<'a> {
 
     /// Boots from this medium.
     pub fn medium(mut self, medium: Medium, from: impl Into<Source>) -> Self {
-        let Source(from) = from.into();
-        self.add(&[
-            "-drive",
-            &format!(
-                "if=none,id=media,readonly=on,{}",
-                from.replace("readonly=on,", "")
-            ),
-        ]);
+        self.add(&["-drive", &from.into().drive("media")]);
         let device = match medium {
             Medium::UsbCd => {
                 self.add(&["-device", &format!("usb-bot,id={MEDIUM},bus=xhci.0")]);
@@ -216,6 +217,15 @@ impl<'a> Machine<'a> {
             Medium::SataCd => format!("ide-cd,id={MEDIUM},bus=ide.0"),
         };
         self.add(&["-device", &format!("{device},drive=media,bootindex=0")]);
+        self
+    }
+
+    /// Has a virtual CD that it does not boot from.
+    pub fn cd(mut self, id: &str, from: impl Into<Source>) -> Self {
+        let drive = format!("{id}-drive");
+        self.add(&["-drive", &from.into().drive(&drive)]);
+        self.add(&["-device", &format!("usb-bot,id={id},bus=xhci.0")]);
+        self.add(&["-device", &format!("scsi-cd,bus={id}.0,drive={drive}")]);
         self
     }
 

@@ -13,6 +13,7 @@ use crate::child::{Child, Namespaces};
 use crate::console::Console;
 use crate::folder::Folder;
 use crate::frame::Frame;
+use crate::machine::Source;
 use crate::qmp::Qmp;
 use crate::{BOOT, screen, wire};
 
@@ -188,6 +189,26 @@ impl Running {
         self.qmp
             .event("DEVICE_DELETED", Duration::from_secs(30))
             .map(drop)
+    }
+
+    /// Plugs a virtual CD in: a drive behind USB mass storage with a name of its own, as
+    /// [`Medium::UsbCd`](crate::Medium) has it.
+    pub fn plug_cd(&mut self, id: &str, from: impl Into<Source>) -> Result<()> {
+        let drive = format!("{id}-drive");
+        let from = from.into().drive(&drive);
+        self.qmp.human(&format!("drive_add 0 {from}"))?;
+        self.qmp.execute(
+            "device_add",
+            json!({ "driver": "usb-bot", "id": id, "bus": "xhci.0" }),
+        )?;
+        self.qmp.execute(
+            "device_add",
+            json!({ "driver": "scsi-cd", "bus": format!("{id}.0"), "drive": drive }),
+        )?;
+        // One that is plugged in while the machine runs waits until its drives are there.
+        let path = format!("/machine/peripheral/{id}");
+        let attached = json!({ "path": path, "property": "attached", "value": true });
+        self.qmp.execute("qom-set", attached).map(drop)
     }
 
     /// Pulls the cable out of network card `n` (from 0), or plugs it in again: the guest sees its carrier

@@ -9,6 +9,10 @@ use kedge_pack_index::Index;
 use crate::selection;
 use crate::words::{bytes, seconds};
 
+/// Columns of a pack's name, which is 8.3's, and of a program's.
+const PACK: usize = 8;
+const PROGRAM: usize = 18;
+
 /// What a list is made of.
 pub(crate) struct Shelf<'a> {
     pub(crate) index: &'a Index,
@@ -29,9 +33,9 @@ enum Presence {
 impl Presence {
     fn word(self) -> &'static str {
         match self {
-            Presence::Whole => "loaded",
-            Presence::Part => "partly",
-            Presence::None => "-",
+            Presence::Whole => "yes",
+            Presence::Part => "part",
+            Presence::None => "no",
         }
     }
 }
@@ -80,7 +84,7 @@ impl Shelf<'_> {
         let load = self.to_load(groups);
         let size = if load == 0 { "-".into() } else { bytes(load) };
         let (time, there) = (self.time_in_words(load), presence.word());
-        let row = format!("{name:<18} {size:>7} {time:>7}  {there:<7} {last}");
+        let row = format!("{name:<width$} {size:>7} {time:>7}  {there:<5} {last}");
         // A terminal has 80 columns.
         row.trim_end().chars().take(79).collect::<String>() + "\n"
     }
@@ -88,13 +92,14 @@ impl Shelf<'_> {
     /// All packs.
     pub(crate) fn packs(&self) -> String {
         let mut out = format!(
-            "{:<18} {:>7} {:>7}  {:<7} {}\n",
+            "{:<8} {:>7} {:>7}  {:<5} {}\n",
             "PACK", "TO LOAD", "TIME", "THERE", "WHAT FOR"
         );
         for (number, pack) in self.index.packs.iter().enumerate() {
             let groups = self.index.groups_of_pack(number);
             out += &self.row(
                 &pack.name,
+                PACK,
                 &groups,
                 self.presence_of_pack(number),
                 &pack.summary,
@@ -112,7 +117,7 @@ impl Shelf<'_> {
         let mut out = format!("{:<18} {:>7} {:>7}  THERE\n", "PROGRAM", "TO LOAD", "TIME");
         for program in self.index.programs.iter().filter(|p| p.pack == pack) {
             let presence = self.presence_of_program(&program.groups);
-            out += &self.row(&program.name, &program.groups, presence, "");
+            out += &self.row(&program.name, PROGRAM, &program.groups, presence, "");
         }
         out
     }
@@ -124,7 +129,7 @@ impl Shelf<'_> {
             "PROGRAM",
             "TO LOAD",
             "TIME",
-            self.row(name, groups, self.presence_of_program(groups), "")
+            self.row(name, PROGRAM, groups, self.presence_of_program(groups), "")
         )
     }
 

@@ -55,8 +55,10 @@ pub(crate) fn sources(place: &Place, index: &Index, words: &Words, from: Option<
         return found;
     }
     if let Some(url) = words.last("kedge.pack_url") {
-        let url = String::from_utf8_lossy(url);
-        if is_web(&url) {
+        let url = folder(&String::from_utf8_lossy(url));
+        if !url.contains('/') {
+            // What boot.ipxe has from DHCP, and is nobody's mistake: undionly.kpxe.
+        } else if is_web(&url) {
             found.sources.push(Box::new(Server::new(&url)));
         } else {
             found.not.push(not_web("kedge.pack_url=", &url));
@@ -65,6 +67,15 @@ pub(crate) fn sources(place: &Place, index: &Index, words: &Words, from: Option<
     let medium = Medium::new(place, Wanted::Boot, index);
     found.sources.push(Box::new(medium));
     found
+}
+
+/// The folder of packs: for a script of iPXE's the one beside it.
+fn folder(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    match path.rsplit_once('/') {
+        Some((folder, script)) if script.ends_with(".ipxe") => format!("{folder}/packs"),
+        _ => url.into(),
+    }
 }
 
 fn is_web(url: &str) -> bool {
@@ -193,4 +204,22 @@ fn from_one_of(
     Err(Error::NoSource {
         tried: tried.join("\n"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_lie_beside_the_script() {
+        for (url, expected) in [
+            ("http://h/netboot/boot.ipxe", "http://h/netboot/packs"),
+            ("http://h/boot.ipxe?mac=1/2.ipxe", "http://h/packs"),
+            ("http://h/netboot/packs/", "http://h/netboot/packs/"),
+            ("undionly.kpxe", "undionly.kpxe"),
+        ] {
+            assert_eq!(folder(url), expected);
+        }
+        assert!(is_web("HTTPS://h") && !is_web("tftp://h") && !is_web("http"));
+    }
 }

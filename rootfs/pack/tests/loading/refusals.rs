@@ -103,7 +103,7 @@ fn the_list_says_what_is_to_load_and_fits_a_terminal() {
     let iso = scene.iso(&scene.index.application_id());
     let without = scene.pack("", &["list"]);
     let (text, said) = (String::from_utf8(without.stdout).unwrap(), without.stderr);
-    assert!(text.contains("?  -       alpha and beta\n"), "{text}");
+    assert!(text.contains("?  no    alpha and beta\n"), "{text}");
     assert!(
         String::from_utf8(said)
             .unwrap()
@@ -112,11 +112,11 @@ fn the_list_says_what_is_to_load_and_fits_a_terminal() {
     scene.device("sr0", &iso);
     scene.succeed("", &["load", "alpha"]);
     let text = String::from_utf8(scene.pack("", &["list"]).stdout).unwrap();
-    assert!(text.contains("1 s  partly  alpha and beta\n"), "{text}");
+    assert!(text.contains("1 s  part  alpha and beta\n"), "{text}");
     assert!(text.lines().all(|line| line.len() < 80), "{text}");
     let text = String::from_utf8(scene.pack("", &["list", "tools"]).stdout).unwrap();
     assert!(
-        text.contains("-       -  loaded\n") && text.contains("1 s  -\n"),
+        text.contains("-       -  yes\n") && text.contains("1 s  no\n"),
         "{text}"
     );
     let json = String::from_utf8(scene.pack("", &["list", "--json"]).stdout).unwrap();
