@@ -15,8 +15,6 @@ pub(crate) enum Command {
         from: Option<String>,
         dry_run: bool,
     },
-    /// `pack names`: what /etc/profile asks.
-    Names,
     /// `pack service`: what init runs.
     Service,
 }
@@ -55,7 +53,6 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
             dry_run,
         }),
         "service" if names.is_empty() && from.is_none() => Ok(Command::Service),
-        "names" if names.is_empty() => Ok(Command::Names),
         other => Err(format!("no '{}' here: list or load", other.escape_debug())),
     }
 }

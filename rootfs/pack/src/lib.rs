@@ -161,7 +161,6 @@ impl Command {
                 kedge_message::warning!("kedge.pack: {error}");
                 return Ok(());
             }
-            (Command::Names, Err(_)) => return Ok(()),
             (_, index) => index?,
         };
         match self {
@@ -189,11 +188,6 @@ impl Command {
                 from,
                 dry_run,
             } => load_named(place, words, &index, &names, from.as_deref(), dry_run),
-            Command::Names => {
-                let names = index.programs.iter().map(|program| &program.name);
-                print(&names.map(|name| format!("{name}\n")).collect::<String>());
-                Ok(())
-            }
             Command::Service => {
                 service::run(place, &index, words);
                 Ok(())
