@@ -80,7 +80,14 @@ impl Shelf<'_> {
         }
     }
 
-    fn row(&self, name: &str, groups: &BTreeSet<usize>, presence: Presence, last: &str) -> String {
+    fn row(
+        &self,
+        name: &str,
+        width: usize,
+        groups: &BTreeSet<usize>,
+        presence: Presence,
+        last: &str,
+    ) -> String {
         let load = self.to_load(groups);
         let size = if load == 0 { "-".into() } else { bytes(load) };
         let (time, there) = (self.time_in_words(load), presence.word());
