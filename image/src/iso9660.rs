@@ -62,12 +62,17 @@ pub struct Record {
     pub is_directory: bool,
 }
 
+/// Whether `image` has a primary volume descriptor where it must be.
+pub fn is_image(image: &[u8]) -> bool {
+    image.get(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + PRIMARY.len()) == Some(PRIMARY)
+}
+
 /// Finds the file or directory at `path` (no leading slash).
 ///
 /// # Errors
 /// When the image is none, is damaged, or has no such entry.
 pub fn find(image: &[u8], path: &str) -> Result<Record, Error> {
-    if image.get(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + PRIMARY.len()) != Some(PRIMARY) {
+    if !is_image(image) {
         return Err(Error::NotIso);
     }
     let mut record = read(image, FIRST_DESCRIPTOR + ROOT_RECORD)?;
