@@ -139,7 +139,7 @@ fn check(name: &str, value: Option<&str>) -> Result<(), Wrong> {
     }
     // parameq(): hyphens and underscores are the same.
     let same = |early: &&str| early.replace('-', "_") == name.replace('-', "_");
-    if EARLY.iter().any(|early| same(early)) {
+    if EARLY.iter().any(same) {
         return Err(Wrong::Early(name.into()));
     }
     Ok(())

@@ -103,7 +103,7 @@ mod tests {
         for (name, content) in [(names[0], "efi"), (names[1], "iso"), (names[2], "efi")] {
             write(name, content);
         }
-        let files = describe(out, &names).unwrap();
+        let files = describe(out, &names.map(String::from)).unwrap();
         let manifest = Manifest {
             name: "kedge".into(),
             version: "0".into(),
@@ -115,7 +115,7 @@ mod tests {
         };
         write(MANIFEST, &manifest.to_json().unwrap());
         let mut listed = files;
-        listed.extend(describe(out, &[MANIFEST]).unwrap());
+        listed.extend(describe(out, &[MANIFEST.into()]).unwrap());
         write(SUMS, &sums(&listed));
         let texts = || [SUMS, MANIFEST].map(|name| fs::read_to_string(out.join(name)).unwrap());
         let before = texts();
