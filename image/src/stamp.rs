@@ -13,9 +13,8 @@ mod sums;
 mod write;
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use content::{Content, Described, StampedFile, Wishes};
@@ -100,7 +99,6 @@ pub struct Stamped {
 /// A file with an area.
 struct Image {
     file: File,
-    bytes: Vec<u8>,
     kind: Kind,
     area: Range<usize>,
 }
@@ -183,7 +181,7 @@ fn look(path: &Path) -> Result<Stamped, Error> {
         path: path.into(),
         why,
     };
-    let held = area::read(&image.bytes[image.area.clone()]).map_err(damaged)?;
+    let held = area::read(&image.held(path)?).map_err(damaged)?;
     let stamp = held.archive.as_deref().map(Described::from_archive);
     Ok(Stamped {
         path: path.into(),
@@ -233,7 +231,7 @@ fn prepare(
     content: Option<&Content>,
     lasting: bool,
 ) -> Result<(New, Stamped, String), Error> {
-    let mut image = Image::open(source)?;
+    let image = Image::open(source)?;
     let nothing = Packed::default();
     let packed = content.map_or(&nothing, |content| &content.packed);
     let too_large = |why| Error::TooLarge {
@@ -242,14 +240,13 @@ fn prepare(
     };
     let filled = area::fill(image.area.len(), packed).map_err(too_large)?;
     let mut new = New::start(target)?;
-    new.copy(&image.file, &image.bytes, image.area.start, &filled)?;
+    let digest = new.copy(&image.file, image.area.start, &filled)?;
     let mode = fs::metadata(source).map_err(failed("read", source))?;
     let mut mode = mode.permissions().mode() & 0o777;
     if content.is_some_and(|content| content.described.secret) {
         mode &= 0o700;
     }
     new.finish(mode, lasting)?;
-    image.bytes[image.area.clone()].copy_from_slice(&filled);
     let stamped = Stamped {
         path: if target == in_place(source) {
             source
@@ -262,24 +259,26 @@ fn prepare(
         room: area::room(image.area.len()),
         stamp: content.map(|content| content.described.clone()),
     };
-    Ok((new, stamped, sha256::hex(&image.bytes)))
+    Ok((new, stamped, digest))
 }
 
 impl Image {
     fn open(path: &Path) -> Result<Image, Error> {
-        let mut file = File::open(path).map_err(failed("read", path))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed("read", path))?;
-        let (kind, area) = place::find(&bytes).map_err(|why| Error::Place {
+        let file = File::open(path).map_err(failed("read", path))?;
+        let (kind, area) = place::find(&file).map_err(|why| Error::Place {
             path: path.into(),
             why,
         })?;
-        Ok(Image {
-            file,
-            bytes,
-            kind,
-            area,
-        })
+        Ok(Image { file, kind, area })
+    }
+
+    /// The area's bytes; `path` is for an error.
+    fn held(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; self.area.len()];
+        self.file
+            .read_exact_at(&mut bytes, self.area.start as u64)
+            .map_err(failed("read", path))?;
+        Ok(bytes)
     }
 }
 

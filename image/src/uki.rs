@@ -137,27 +137,26 @@ pub fn build(stub: &[u8], sections: &[(&str, &[u8])]) -> Result<Uki, Error> {
     })
 }
 
-/// Where the content of the section called `name` lies in a finished image: offset and size.
+/// Where the content of the section called `name` lies in a finished image of `length` bytes that begins
+/// with `head`: its headers, at least.
 ///
 /// # Errors
-/// When `image` is no PE32+ image. `None` where it has no such section, or one that lies outside.
-pub fn find(image: &[u8], name: &str) -> Result<Option<Section>, Error> {
-    let header = Header::parse(image)?;
+/// When it is no PE32+ image. `None` where it has no such section, or one that lies outside.
+pub fn find(head: &[u8], length: usize, name: &str) -> Result<Option<Section>, Error> {
+    let header = Header::parse(head)?;
     for index in 0..header.sections {
         let entry = header.table + index * SECTION_HEADER_SIZE;
-        let found: [u8; 8] = bytes_at(image, entry)?;
-        let length = found
+        let found: [u8; 8] = bytes_at(head, entry)?;
+        let end = found
             .iter()
             .rposition(|&byte| byte != 0)
             .map_or(0, |last| last + 1);
-        if &found[..length] != name.as_bytes() {
+        if &found[..end] != name.as_bytes() {
             continue;
         }
-        let size = u32_at(image, entry + SECTION_VIRTUAL_SIZE)? as usize;
-        let offset = u32_at(image, entry + SECTION_RAW_OFFSET)? as usize;
-        let inside = offset
-            .checked_add(size)
-            .is_some_and(|end| end <= image.len());
+        let size = u32_at(head, entry + SECTION_VIRTUAL_SIZE)? as usize;
+        let offset = u32_at(head, entry + SECTION_RAW_OFFSET)? as usize;
+        let inside = offset.checked_add(size).is_some_and(|end| end <= length);
         return Ok(inside.then(|| Section {
             name: name.into(),
             offset,
@@ -304,10 +303,10 @@ mod tests {
         assert!(u64::from(optional.windows_fields.size_of_image) >= u64::from(end));
         for section in &uki.sections {
             assert_eq!(section.offset % SECTION_ALIGNMENT, 0, "{section:?}");
-            let found = find(&uki.bytes, &section.name).unwrap();
+            let found = find(&uki.bytes[..4096], uki.bytes.len(), &section.name).unwrap();
             assert_eq!(found.as_ref(), Some(section));
         }
-        assert_eq!(find(&uki.bytes, ".none").unwrap(), None);
+        assert_eq!(find(&uki.bytes, uki.bytes.len(), ".none").unwrap(), None);
     }
 
     #[test]
@@ -324,7 +323,7 @@ mod tests {
         let stub = stub();
         for end in 0..2048 {
             let _ = build(&stub[..end], &[(".linux", b"x")]);
-            let _ = find(&stub[..end], ".sbat");
+            let _ = find(&stub[..end], end, ".sbat");
         }
     }
 }

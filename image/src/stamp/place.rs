@@ -1,6 +1,9 @@
 //! Where in a finished file the initramfs lies, and in it the area.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use super::area;
 use crate::{iso, iso9660, uki, xz};
@@ -36,30 +39,51 @@ pub enum Error {
         "its initramfs has no room for a stamp; build it anew (`stamp_area` in kedge.toml is not \"0\")"
     )]
     NoArea,
+    /// The file cannot be read.
+    #[error("cannot read it: {0}")]
+    Read(#[from] io::Error),
 }
 
-/// Finds the area in the bytes of a file.
+/// As much of a file as holds every header: the directories of an ISO come before its files.
+const HEAD: usize = 1 << 20;
+/// As much of an initramfs' end as is looked at first.
+const TAIL: usize = 256 << 10;
+
+/// Finds the area in a file; nothing but headers and the end of the initramfs is read.
 ///
 /// # Errors
-/// When it is no image of kedge's, or has no area.
-pub(super) fn find(bytes: &[u8]) -> Result<(Kind, Range<usize>), Error> {
-    let (kind, initramfs) = initramfs(bytes)?;
-    let start = area::find(&bytes[initramfs.clone()]).ok_or(Error::NoArea)?;
-    Ok((kind, initramfs.start + start..initramfs.end))
+/// When it is no image of kedge's, has no area, or cannot be read.
+pub(super) fn find(file: &File) -> Result<(Kind, Range<usize>), Error> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let read = |range: Range<usize>| {
+        let mut bytes = vec![0; range.len()];
+        file.read_exact_at(&mut bytes, range.start as u64)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    let (kind, initramfs) = initramfs(&read(0..length.min(HEAD))?, length)?;
+    // The area is a whole number of times 4 from the initramfs' start, and so is where this starts.
+    let tail = initramfs.len().saturating_sub(TAIL).next_multiple_of(4);
+    for start in [initramfs.start + tail, initramfs.start] {
+        if let Some(area) = area::find(&read(start..initramfs.end)?) {
+            return Ok((kind, start + area..initramfs.end));
+        }
+    }
+    Err(Error::NoArea)
 }
 
-fn initramfs(bytes: &[u8]) -> Result<(Kind, Range<usize>), Error> {
-    if bytes.starts_with(xz::MAGIC) {
-        return Ok((Kind::Initramfs, 0..bytes.len()));
+/// Where the initramfs is in a file of `length` bytes that begins with `head`.
+fn initramfs(head: &[u8], length: usize) -> Result<(Kind, Range<usize>), Error> {
+    if head.starts_with(xz::MAGIC) {
+        return Ok((Kind::Initramfs, 0..length));
     }
-    if bytes.starts_with(uki::MAGIC) && !iso9660::is_image(bytes) {
-        let section = uki::find(bytes, ".initrd").map_err(Error::Uki)?;
+    if iso9660::is_image(head) {
+        let file = iso9660::find_by_head(head, length, iso::INITRD)?;
+        return Ok((Kind::Iso, file.offset..file.offset + file.size));
+    }
+    if head.starts_with(uki::MAGIC) {
+        let section = uki::find(head, length, ".initrd").map_err(Error::Uki)?;
         let section = section.ok_or(Error::NoInitramfs)?;
         return Ok((Kind::Uki, section.offset..section.offset + section.size));
-    }
-    if iso9660::is_image(bytes) {
-        let file = iso9660::find(bytes, iso::INITRD)?;
-        return Ok((Kind::Iso, file.offset..file.offset + file.size));
     }
     Err(Error::Unknown)
 }
@@ -67,24 +91,35 @@ fn initramfs(bytes: &[u8]) -> Result<(Kind, Range<usize>), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    fn find_in(bytes: &[u8]) -> Result<(Kind, Range<usize>), Error> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        find(&file)
+    }
 
     #[test]
     fn an_initramfs_a_uki_and_what_is_neither() {
-        let built = area::append(xz::compress(b"main").unwrap(), 5000);
-        let (kind, place) = find(&built).unwrap();
-        assert_eq!((kind, place.end), (Kind::Initramfs, built.len()));
+        for room in [5000, 3 * TAIL] {
+            let main = xz::compress(b"main").unwrap();
+            let built = area::append(main, room);
+            let (kind, place) = find_in(&built).unwrap();
+            assert_eq!((kind, place.end), (Kind::Initramfs, built.len()));
+            assert_eq!(Some(place.start), area::find(&built));
 
+            let stub = std::fs::read(crate::host::EFI_STUB).unwrap();
+            let uki = uki::build(&stub, &[(".linux", b"x"), (".initrd", &built)]).unwrap();
+            let (kind, in_uki) = find_in(&uki.bytes).unwrap();
+            assert_eq!(kind, Kind::Uki);
+            assert_eq!(uki.bytes[in_uki], built[place]);
+        }
         let stub = std::fs::read(crate::host::EFI_STUB).unwrap();
-        let uki = uki::build(&stub, &[(".linux", b"x"), (".initrd", &built)]).unwrap();
-        let (kind, in_uki) = find(&uki.bytes).unwrap();
-        assert_eq!(kind, Kind::Uki);
-        assert_eq!(uki.bytes[in_uki], built[place]);
-
-        assert!(matches!(find(b"text"), Err(Error::Unknown)));
-        assert!(matches!(find(b""), Err(Error::Unknown)));
-        assert!(matches!(find(&stub), Err(Error::NoInitramfs)));
-        assert!(matches!(find(&stub[..200]), Err(Error::Uki(_))));
+        assert!(matches!(find_in(b"text"), Err(Error::Unknown)));
+        assert!(matches!(find_in(b""), Err(Error::Unknown)));
+        assert!(matches!(find_in(&stub), Err(Error::NoInitramfs)));
+        assert!(matches!(find_in(&stub[..200]), Err(Error::Uki(_))));
         let plain = xz::compress(b"main").unwrap();
-        assert!(matches!(find(&plain), Err(Error::NoArea)));
+        assert!(matches!(find_in(&plain), Err(Error::NoArea)));
     }
 }
