@@ -76,6 +76,9 @@ pub enum Error {
     /// A copy of a folder would go where something is.
     #[error("{} is there already; name another folder, or remove it", _0.display())]
     Exists(PathBuf),
+    /// A copy of a folder in itself.
+    #[error("{} is in the folder that is to be copied; name another", _0.display())]
+    Inside(PathBuf),
     /// Reading or writing a file failed.
     #[error(transparent)]
     File(#[from] WriteError),
@@ -113,6 +116,8 @@ pub fn stamp(
     content: Option<&Content>,
     output: Option<&Path>,
 ) -> Result<Vec<Stamped>, Error> {
+    // A copy of itself is itself.
+    let output = output.filter(|output| !output.exists() || in_place(output) != in_place(image));
     if !image.is_dir() {
         let target = output.unwrap_or(image);
         let target = in_place(target);
@@ -130,6 +135,10 @@ pub fn stamp(
     };
     if output.exists() {
         return Err(Error::Exists(output.into()));
+    }
+    let above = output.parent().filter(|parent| *parent != Path::new(""));
+    if in_place(above.unwrap_or(Path::new("."))).starts_with(in_place(image)) {
+        return Err(Error::Inside(output.into()));
     }
     let copy = output.with_file_name(name(output) + ".stamping");
     // What a killed process left.

@@ -81,7 +81,11 @@ fn stamps_replace_each_other_sums_follow_and_clear_gives_back_what_was_built() {
         let shown: serde_json::Value = serde_json::from_str(&shown)?;
         ensure!(shown.as_array().map(Vec::len) == Some(4), "{shown}");
         ensure!(shown[0]["stamp"]["kernel"][0] == "invented=1", "{shown}");
-        // The same stamp gives the same bytes.
+        // The same stamp gives the same bytes; a copy of itself is itself.
+        stamper.must(&words("first"))?;
+        let iso = "images/kedge.iso";
+        stamper.must(&[iso, "--hostname", "third", "-o", iso])?;
+        sums_agree(&out, "SHA256SUMS")?;
         stamper.must(&words("first"))?;
         for (name, first) in FILES.iter().zip(&first) {
             ensure!(first.as_ref().ok() == read(name).ok().as_ref(), "{name}");
@@ -193,6 +197,10 @@ fn what_cannot_be_stamped_is_said_and_nothing_is_touched() {
             (
                 &["without.xz", "--hostname", "a"],
                 "has no room for a stamp",
+            ),
+            (
+                &["images", "--hostname", "a", "-o", "images/copy"],
+                "is in the folder",
             ),
             (
                 &["images/kedge.iso", "--hostname", "a", "-o", "none/a.iso"],
