@@ -14,6 +14,7 @@ use crate::manifest::{MANIFEST, Manifest, Part, SUMS};
 use crate::out::{Lock, Readers, Staging};
 use crate::packs::Packs;
 use crate::progress::Progress;
+use crate::stamp::area;
 use crate::uki::Uki;
 use crate::userland::Userland;
 use crate::{
@@ -87,7 +88,7 @@ pub enum Error {
     /// The folder of artefacts cannot be written.
     #[error(transparent)]
     Out(#[from] out::Error),
-    /// A file that goes in, or the stamp of the last build, cannot be used.
+    /// A file that goes in, or the fingerprint of the last build, cannot be used.
     #[error("cannot use {path}: {source}")]
     Read {
         /// Which.
@@ -139,8 +140,9 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
         progress.note(note);
     }
     let archive = inputs.userland.tree.to_cpio(EPOCH)?;
-    let stamp = Stamp::of(request, &inputs, &archive)?;
-    if stamp.is_current(&request.out) {
+    let room = configuration.stamp_area();
+    let fingerprint = Fingerprint::of(request, &inputs, &archive, room)?;
+    if fingerprint.is_current(&request.out) {
         return Ok(Outcome::Unchanged);
     }
 
@@ -151,7 +153,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     };
     let staging = Staging::start(&request.out, readers)?;
     progress.step("compressing the initramfs");
-    let initramfs = xz::compress(&archive).map_err(Error::Xz)?;
+    let initramfs = area::append(xz::compress(&archive).map_err(Error::Xz)?, room);
     progress.step("writing kedge.efi, kedge.iso and netboot/");
     let uki = make_uki(&inputs, &initramfs, &request.version)?;
     let uki_path = staging.write("kedge.efi", &uki.bytes)?;
@@ -179,6 +181,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
         version: request.version.clone(),
         command_line: COMMAND_LINE.into(),
         configured: configuration.described(),
+        stamp_area: area::find(&initramfs).map_or(0, |start| initramfs.len() - start) as u64,
         parts: parts(request, &inputs, &packs)?,
         files: files.clone(),
     };
@@ -187,7 +190,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     listed.extend(manifest::describe(staging.folder(), &[MANIFEST.into()])?);
     staging.write(SUMS, manifest::sums(&listed).as_bytes())?;
     staging.commit()?;
-    stamp.write()?;
+    fingerprint.write(&request.out)?;
     Ok(Outcome::Built)
 }
 
@@ -253,16 +256,22 @@ pub fn make_uki(inputs: &Inputs, initramfs: &[u8], version: &str) -> Result<Uki,
 /// What the artefacts in the folder were made from, kept beside it, so that a build in which
 /// nothing changed can leave them alone. Not an artefact: it holds the building program's digest,
 /// which differs between checkouts.
-struct Stamp {
+struct Fingerprint {
     path: PathBuf,
     digest: String,
 }
 
-impl Stamp {
+impl Fingerprint {
     /// A digest over everything that decides about a byte of the artefacts: the packs by the index, which is
     /// in the archive.
-    fn of(request: &Request, inputs: &Inputs, archive: &[u8]) -> Result<Stamp, Error> {
-        let mut text = format!("{}\n{}\n", request.out.display(), request.version);
+    fn of(
+        request: &Request,
+        inputs: &Inputs,
+        archive: &[u8],
+        room: usize,
+    ) -> Result<Fingerprint, Error> {
+        let (out, version) = (request.out.display(), &request.version);
+        let mut text = format!("{out}\n{version}\n{room}\n");
         for content in [&inputs.bzimage, archive, &inputs.stub] {
             text.push_str(&sha256::hex(content));
         }
@@ -275,8 +284,8 @@ impl Stamp {
             source,
         })?;
         text.push_str(&sha256::hex(&read(&program)?));
-        Ok(Stamp {
-            path: Stamp::path(request),
+        Ok(Fingerprint {
+            path: Fingerprint::path(request),
             digest: sha256::hex(text.as_bytes()),
         })
     }
@@ -293,7 +302,7 @@ impl Stamp {
 
     /// Whether the folder was made from the same, and every file in it is still whole.
     fn is_current(&self, out: &Path) -> bool {
-        let same = std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.digest);
+        let same = std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.text(out));
         same && out.join(SUMS).exists()
             && std::fs::read_to_string(out.join(MANIFEST))
                 .ok()
@@ -301,8 +310,14 @@ impl Stamp {
                 .is_some_and(|manifest| manifest.matches(out))
     }
 
-    fn write(&self) -> Result<(), Error> {
-        std::fs::write(&self.path, &self.digest).map_err(|source| Error::Read {
+    /// With the digest of the list that was written: a stamped image's list is another, and true.
+    fn text(&self, out: &Path) -> String {
+        let sums = std::fs::read(out.join(SUMS)).unwrap_or_default();
+        format!("{}\n{}\n", self.digest, sha256::hex(&sums))
+    }
+
+    fn write(&self, out: &Path) -> Result<(), Error> {
+        std::fs::write(&self.path, self.text(out)).map_err(|source| Error::Read {
             path: self.path.clone(),
             source,
         })

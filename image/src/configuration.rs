@@ -15,6 +15,7 @@
 mod authorities;
 mod file;
 mod host_key;
+mod options;
 mod public_keys;
 mod words;
 
@@ -26,8 +27,10 @@ use crate::initramfs::{self, Node, Tree};
 use crate::manifest::{Configured, ConfiguredFile, ConfiguredKey};
 use crate::packs::description::Custom;
 use crate::sha256;
+use crate::stamp::area;
 use authorities::Authority;
 use host_key::HostKey;
+pub use options::{KernelWord, Options};
 use public_keys::PublicKey;
 use words::Word;
 
@@ -36,8 +39,9 @@ pub const FILE: &str = "kedge.toml";
 /// A file with every field, for people to copy from.
 pub const EXAMPLE: &str = include_str!("../kedge.toml.example");
 
-/// `kedge_settings::BUILT`, as a path of the tree.
+/// `kedge_settings::BUILT` and `STAMPED`, as paths of the tree.
 const SETTINGS: &str = "etc/kedge/settings";
+const STAMPED: &str = "etc/kedge/stamp";
 const AUTHORIZED_KEYS: &str = "root/.ssh/authorized_keys";
 const HOST_KEY: &str = "etc/ssh/ssh_host_ed25519_key";
 const AUTHORITIES: &str = "etc/ssl/kedge";
@@ -66,6 +70,8 @@ pub struct Configuration {
     authorities: Vec<Authority>,
     packs: Vec<Custom>,
     with: Vec<String>,
+    /// Room for what is stamped later, in bytes.
+    stamp_area: Option<usize>,
     /// What the operator should know of it.
     notes: Vec<String>,
 }
@@ -169,6 +175,15 @@ pub enum Why {
     /// No certificate authority.
     #[error(transparent)]
     Authority(#[from] authorities::Wrong),
+    /// No size of an area.
+    #[error(
+        "{0:?} is not a size such as \"64 KiB\" or \"1 MiB\", {most} MiB at most, or \"0\" for none",
+        most = area::LARGEST_ROOM >> 20
+    )]
+    StampArea(String),
+    /// No words for a kernel.
+    #[error(transparent)]
+    CommandLine(#[from] options::Wrong),
 }
 
 impl Configuration {
@@ -193,6 +208,13 @@ impl Configuration {
             wishes.host_key = Some(option("--host-key", path));
         }
 
+        wishes.packs.extend(sources.packs.iter().cloned());
+        wishes.with.extend(sources.with.iter().cloned());
+        Configuration::judge(&wishes)
+    }
+
+    /// Checks wishes, wherever they stand.
+    fn judge(wishes: &file::Wishes) -> Result<Configuration, Error> {
         let mut configuration = Configuration::default();
         for (name, wish) in &wishes.words {
             let word = Word::new(name, &wish.value).map_err(|why| wish.wrong(why))?;
@@ -219,10 +241,12 @@ impl Configuration {
                 .map_err(|why| wish.wrong(why))?;
             configuration.authorities.push(authority);
         }
-        configuration.packs = wishes.packs;
-        configuration.packs.extend(sources.packs.iter().cloned());
-        configuration.with = wishes.with;
-        configuration.with.extend(sources.with.iter().cloned());
+        configuration.packs.clone_from(&wishes.packs);
+        configuration.with.clone_from(&wishes.with);
+        if let Some(wish) = &wishes.stamp_area {
+            let why = || wish.wrong(Why::StampArea(wish.value.clone()));
+            configuration.stamp_area = Some(size(&wish.value).ok_or_else(why)?);
+        }
         configuration.notes.extend(configuration.secrets());
         Ok(configuration)
     }
@@ -276,15 +300,32 @@ impl Configuration {
         &self.with
     }
 
+    /// The least room that the image has for what is stamped later, in bytes; 0 for none.
+    pub fn stamp_area(&self) -> usize {
+        self.stamp_area.unwrap_or(area::DEFAULT_ROOM)
+    }
+
     /// Puts the files into the tree.
     ///
     /// # Errors
     /// When something else is in their places.
     pub fn add_to(&self, tree: &mut Tree) -> Result<(), initramfs::Error> {
+        self.add_with(SETTINGS, tree)
+    }
+
+    /// Puts the files into the tree of a stamp, whose words win over the build's.
+    ///
+    /// # Errors
+    /// When something else is in their places.
+    pub(crate) fn add_to_stamp(&self, tree: &mut Tree) -> Result<(), initramfs::Error> {
+        self.add_with(STAMPED, tree)
+    }
+
+    fn add_with(&self, settings: &str, tree: &mut Tree) -> Result<(), initramfs::Error> {
         if !self.words.is_empty() {
             let lines: String = self.words.iter().map(|word| word.line() + "\n").collect();
             // The word of a beacon may hold a password.
-            tree.add(SETTINGS, Node::File(0o600, lines.into_bytes()))?;
+            tree.add(settings, Node::File(0o600, lines.into_bytes()))?;
         }
         if !self.keys.is_empty() {
             let lines: String = self.keys.iter().map(PublicKey::line).collect();
@@ -343,6 +384,22 @@ fn contents(wish: &Wish<PathBuf>) -> Result<Vec<u8>, Error> {
             source,
         })
     })
+}
+
+/// Bytes: "65536", "64 KiB" or "1 MiB".
+fn size(text: &str) -> Option<usize> {
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let unit = match unit.trim_start() {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
+    let bytes = number.parse::<usize>().ok()?.checked_mul(unit)?;
+    (bytes <= area::LARGEST_ROOM).then_some(bytes)
 }
 
 /// A private key that is no secret on the build host.

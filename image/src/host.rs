@@ -116,7 +116,10 @@ pub const PACKAGES: &[Package] = &[
     test("util-linux", "unshare, mkswap"),
     test("procps", "kill, for the builds that are interrupted"),
     test("e2fsprogs", "file systems that the banner has to recognise"),
-    test("xfsprogs", "file systems that the banner has to recognise"),
+    test(
+        "xfsprogs",
+        "file systems that the banner has to recognise, and one with reflinks for stamps",
+    ),
     test(
         "btrfs-progs",
         "file systems that the banner has to recognise",

@@ -22,8 +22,8 @@ pub const ISOHDPFX: &str = "/usr/lib/ISOLINUX/isohdpfx.bin";
 /// From Debian's syslinux-common: isolinux' second stage.
 pub const LDLINUX: &str = "/usr/lib/syslinux/modules/bios/ldlinux.c32";
 
-/// 8.3, because isolinux reads plain ISO 9660 names.
-const INITRD: &str = "initrd.xz";
+/// The initramfs on the ISO: 8.3, because isolinux reads plain ISO 9660 names.
+pub const INITRD: &str = "initrd.xz";
 const ESP: &str = "esp.img";
 /// The folder of the packs' archives, each in one piece and called NAME.XZ.
 const PACKS: &str = "packs";

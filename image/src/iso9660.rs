@@ -62,17 +62,31 @@ pub struct Record {
     pub is_directory: bool,
 }
 
+/// Whether `image` has a primary volume descriptor where it must be.
+pub fn is_image(image: &[u8]) -> bool {
+    image.get(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + PRIMARY.len()) == Some(PRIMARY)
+}
+
 /// Finds the file or directory at `path` (no leading slash).
 ///
 /// # Errors
 /// When the image is none, is damaged, or has no such entry.
 pub fn find(image: &[u8], path: &str) -> Result<Record, Error> {
-    if image.get(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + PRIMARY.len()) != Some(PRIMARY) {
+    find_by_head(image, image.len(), path)
+}
+
+/// As [`find`], by no more than the first bytes of an image that is `length` bytes long: those with the
+/// descriptor and the directories, which come before the files.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_by_head(head: &[u8], length: usize, path: &str) -> Result<Record, Error> {
+    if !is_image(head) {
         return Err(Error::NotIso);
     }
-    let mut record = read(image, FIRST_DESCRIPTOR + ROOT_RECORD)?;
+    let mut record = read(head, length, FIRST_DESCRIPTOR + ROOT_RECORD)?;
     for name in path.split('/') {
-        record = entry(image, record, name)?.ok_or_else(|| Error::NotFound(path.into()))?;
+        record = entry(head, length, record, name)?.ok_or_else(|| Error::NotFound(path.into()))?;
     }
     Ok(record)
 }
@@ -102,7 +116,12 @@ pub fn point(image: &mut [u8], path: &str, offset: usize, size: usize) -> Result
 }
 
 /// The record called `name` in `directory`.
-fn entry(image: &[u8], directory: Record, name: &str) -> Result<Option<Record>, Error> {
+fn entry(
+    image: &[u8],
+    image_length: usize,
+    directory: Record,
+    name: &str,
+) -> Result<Option<Record>, Error> {
     if !directory.is_directory {
         return Ok(None);
     }
@@ -119,7 +138,7 @@ fn entry(image: &[u8], directory: Record, name: &str) -> Result<Option<Record>, 
             at = (at / SECTOR + 1) * SECTOR;
             continue;
         }
-        let record = read(image, at)?;
+        let record = read(image, image_length, at)?;
         let name_length = usize::from(image[at + RECORD_NAME_LENGTH]);
         if RECORD_NAME + name_length > length {
             return Err(Error::Damaged("a name is longer than its record"));
@@ -139,8 +158,8 @@ fn plain(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
-/// The record at `at`; it and its extent lie inside the image.
-fn read(image: &[u8], at: usize) -> Result<Record, Error> {
+/// The record at `at`; it and its extent lie inside the image, of `image_length` bytes.
+fn read(image: &[u8], image_length: usize, at: usize) -> Result<Record, Error> {
     let record = image.get(at..).unwrap_or_default();
     let length = usize::from(*record.get(RECORD_LENGTH).unwrap_or(&0));
     if length <= RECORD_NAME || record.len() < length {
@@ -155,7 +174,7 @@ fn read(image: &[u8], at: usize) -> Result<Record, Error> {
         ]) as usize
     };
     let (offset, size) = (number(RECORD_EXTENT) * SECTOR, number(RECORD_SIZE));
-    if offset + size > image.len() {
+    if offset + size > image_length {
         return Err(Error::Damaged("an extent ends after the image"));
     }
     Ok(Record {

@@ -22,6 +22,7 @@ pub mod program;
 pub mod progress;
 pub mod sha256;
 pub mod sizes;
+pub mod stamp;
 pub mod uki;
 pub mod userland;
 pub mod xz;

@@ -151,6 +151,9 @@ pub struct Manifest {
     /// What the operator configured; absent where that is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured: Option<Configured>,
+    /// Bytes at the end of the initramfs for `cargo xtask stamp`; 0 where it has none.
+    #[serde(default)]
+    pub stamp_area: u64,
     /// What went in.
     pub parts: Vec<Part>,
     /// What came out, without manifest and sums.
@@ -470,6 +473,7 @@ mod tests {
             version: "0".into(),
             command_line: String::new(),
             configured: None,
+            stamp_area: 0,
             parts: Vec::new(),
             files: describe(scratch.path(), &["kedge.efi".into()]).unwrap(),
         };

@@ -4,14 +4,32 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// Read at a time; larger reads are not faster.
 const CHUNK: usize = 256 * 1024;
 
+/// A digest in the making.
+#[derive(Debug, Default)]
+pub struct Digest(Sha256);
+
+impl Digest {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        sha2::Digest::update(&mut self.0, bytes);
+    }
+
+    /// The digest of all of them, in 64 lower-case hexadecimal digits.
+    pub fn hex(self) -> String {
+        digits(sha2::Digest::finalize(self.0).as_slice())
+    }
+}
+
 /// The digest of `bytes` in 64 lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    digits(Sha256::digest(bytes).as_slice())
+    let mut digest = Digest::default();
+    digest.update(bytes);
+    digest.hex()
 }
 
 /// The digest of the file at `path`, and its length in bytes.
@@ -20,12 +38,12 @@ pub fn hex(bytes: &[u8]) -> String {
 /// When it cannot be read.
 pub fn of_file(path: &Path) -> io::Result<(String, u64)> {
     let mut file = File::open(path)?;
-    let mut digest = Sha256::new();
+    let mut digest = Digest::default();
     let mut chunk = vec![0; CHUNK];
     let mut length = 0;
     loop {
         match file.read(&mut chunk)? {
-            0 => return Ok((digits(digest.finalize().as_slice()), length)),
+            0 => return Ok((digest.hex(), length)),
             count => {
                 digest.update(&chunk[..count]);
                 length += count as u64;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::boot::EPOCH;
 use crate::build::{Inputs, make_uki};
 use crate::initramfs::{self, Tree};
+use crate::stamp::area;
 use crate::{iso, uki, xz};
 
 /// Why sizes cannot be told.
@@ -88,6 +89,8 @@ pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
     let tree = &inputs.userland.tree;
     let initramfs = pack(tree)?;
     let whole = initramfs.len() as u64;
+    let initramfs = area::append(initramfs, area::DEFAULT_ROOM);
+    let stamp_area = initramfs.len() as u64 - whole;
     let busybox = whole.saturating_sub(pack(&tree.without("bin/busybox"))?.len() as u64);
     let kedge = whole.saturating_sub(pack(&tree.without("bin/kedge"))?.len() as u64);
     let files = pack(&tree.without("bin/busybox").without("bin/kedge"))?.len() as u64;
@@ -128,14 +131,15 @@ pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
         whole.saturating_sub(busybox + kedge + files),
     ));
     rows.push(Row::whole("files and links", files));
+    rows.push(Row::whole("room for a stamp", stamp_area));
     rows.push(Row::whole("loader, BIOS: isolinux", isolinux));
     rows.push(Row::whole(
         "loader, UEFI: stub and padding",
-        uefi - kernel - whole,
+        uefi - kernel - whole - stamp_area,
     ));
     Ok(Sizes {
         rows,
-        bios: kernel + whole + isolinux,
+        bios: kernel + whole + stamp_area + isolinux,
         uefi,
     })
 }

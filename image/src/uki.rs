@@ -7,6 +7,9 @@
 /// Where sections may start in the file: the sector size of ISO 9660.
 pub const SECTION_ALIGNMENT: usize = 2048;
 
+/// What every EFI program begins with: the MS-DOS stub's signature.
+pub const MAGIC: &[u8] = b"MZ";
+
 // PE/COFF specification, "MS-DOS Stub", "COFF File Header", "Optional Header (PE32+)" and
 // "Section Table": offsets relative to the header they are in.
 const DOS_PE_OFFSET: usize = 0x3c;
@@ -134,6 +137,35 @@ pub fn build(stub: &[u8], sections: &[(&str, &[u8])]) -> Result<Uki, Error> {
     })
 }
 
+/// Where the content of the section called `name` lies in a finished image of `length` bytes that begins
+/// with `head`: its headers, at least.
+///
+/// # Errors
+/// When it is no PE32+ image. `None` where it has no such section, or one that lies outside.
+pub fn find(head: &[u8], length: usize, name: &str) -> Result<Option<Section>, Error> {
+    let header = Header::parse(head)?;
+    for index in 0..header.sections {
+        let entry = header.table + index * SECTION_HEADER_SIZE;
+        let found: [u8; 8] = bytes_at(head, entry)?;
+        let end = found
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
+        if &found[..end] != name.as_bytes() {
+            continue;
+        }
+        let size = u32_at(head, entry + SECTION_VIRTUAL_SIZE)? as usize;
+        let offset = u32_at(head, entry + SECTION_RAW_OFFSET)? as usize;
+        let inside = offset.checked_add(size).is_some_and(|end| end <= length);
+        return Ok(inside.then(|| Section {
+            name: name.into(),
+            offset,
+            size,
+        }));
+    }
+    Ok(None)
+}
+
 /// What has to be known of the stub; offsets are into the file.
 struct Header {
     coff: usize,
@@ -149,7 +181,7 @@ struct Header {
 
 impl Header {
     fn parse(stub: &[u8]) -> Result<Header, Error> {
-        if !stub.starts_with(b"MZ") {
+        if !stub.starts_with(MAGIC) {
             return Err(Error::Stub("it does not start with MZ"));
         }
         let signature = u32_at(stub, DOS_PE_OFFSET)? as usize;
@@ -271,7 +303,10 @@ mod tests {
         assert!(u64::from(optional.windows_fields.size_of_image) >= u64::from(end));
         for section in &uki.sections {
             assert_eq!(section.offset % SECTION_ALIGNMENT, 0, "{section:?}");
+            let found = find(&uki.bytes[..4096], uki.bytes.len(), &section.name).unwrap();
+            assert_eq!(found.as_ref(), Some(section));
         }
+        assert_eq!(find(&uki.bytes, uki.bytes.len(), ".none").unwrap(), None);
     }
 
     #[test]
@@ -288,6 +323,7 @@ mod tests {
         let stub = stub();
         for end in 0..2048 {
             let _ = build(&stub[..end], &[(".linux", b"x")]);
+            let _ = find(&stub[..end], end, ".sbat");
         }
     }
 }

@@ -3,9 +3,15 @@
 //! The kernel's decoder (lib/xz) knows no CRC64 and allocates the dictionary at once, so the
 //! dictionary is no larger than the data need.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use xz2::stream::{Check, Filters, LzmaOptions, Stream};
+use xz2::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
+
+/// What a stream begins with: the xz file format, 2.1.1.1.
+pub const MAGIC: &[u8] = b"\xfd7zXZ\0";
+
+/// Unpacked at a time.
+const CHUNK: usize = 64 << 10;
 
 /// Changes whenever the same data would become another stream: what was compressed before is not used then.
 pub const VERSION: u32 = 1;
@@ -64,16 +70,35 @@ fn encode(data: &[u8], x86: bool) -> io::Result<Vec<u8>> {
 /// # Errors
 /// A damaged stream, or one that holds more than `limit`.
 pub fn decompress(packed: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    decompress_first(packed, limit).map(|(content, _)| content)
+}
+
+/// Unpacks the xz stream that `packed` begins with, whatever follows it: at most `limit` bytes of
+/// content, and the length of the stream.
+///
+/// # Errors
+/// A damaged stream, or one that holds more than `limit`.
+pub fn decompress_first(packed: &[u8], limit: u64) -> io::Result<(Vec<u8>, usize)> {
+    let too_large = || io::Error::other(format!("the xz stream holds more than {limit} bytes"));
+    let mut stream = Stream::new_stream_decoder(u64::MAX, 0)?;
     let mut content = Vec::new();
-    xz2::read::XzDecoder::new(packed)
-        .take(limit + 1)
-        .read_to_end(&mut content)?;
-    if content.len() as u64 > limit {
-        return Err(io::Error::other(format!(
-            "the xz stream holds more than {limit} bytes"
-        )));
+    loop {
+        content.reserve(CHUNK);
+        let consumed = usize::try_from(stream.total_in()).map_err(io::Error::other)?;
+        let rest = packed.get(consumed..).unwrap_or_default();
+        let before = stream.total_out();
+        let status = stream.process_vec(rest, &mut content, Action::Run)?;
+        if stream.total_out() > limit {
+            return Err(too_large());
+        }
+        if status == Status::StreamEnd {
+            let length = usize::try_from(stream.total_in()).map_err(io::Error::other)?;
+            return Ok((content, length));
+        }
+        if rest.is_empty() && stream.total_out() == before {
+            return Err(io::Error::other("the xz stream is cut short"));
+        }
     }
-    Ok(content)
 }
 
 #[cfg(test)]
@@ -117,9 +142,27 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_stream_is_left_alone() {
+        let mut packed = compress(b"the first").unwrap();
+        let length = packed.len();
+        packed.extend([0; 9]);
+        packed.extend(compress(b"another").unwrap());
+        let first = decompress_first(&packed, 1 << 20).unwrap();
+        assert_eq!(first, (b"the first".to_vec(), length));
+    }
+
+    #[test]
     fn a_stream_beyond_the_limit_is_refused() {
         let packed = compress(&vec![0; 100_000]).unwrap();
         assert!(decompress(&packed, 99_999).is_err());
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_short_ends_in_an_error() {
+        let packed = compress(b"some text, not much").unwrap();
+        for end in 0..packed.len() {
+            assert!(decompress(&packed[..end], 1 << 20).is_err(), "{end}");
+        }
     }
 
     #[test]

@@ -108,7 +108,9 @@ impl Site {
         let archive = self.folder.join("initramfs.cpio");
         let packed = self.out().join("netboot/initramfs.cpio.xz");
         let mut xz = Command::new("xz");
-        xz.args(["--decompress", "--stdout"]).arg(packed);
+        // Behind the stream is room for stamps.
+        xz.args(["--decompress", "--stdout", "--single-stream"])
+            .arg(packed);
         fs::write(&archive, output(&mut xz, None)?)?;
         Ok(archive)
     }

@@ -24,6 +24,8 @@ enum Benchmark {
     Packs,
     /// The SSH server beside OpenSSH's: how fast bytes go both ways, and what an idle session takes
     Ssh,
+    /// A thousand stamps of kedge.iso, on xfs with reflinks and on the checkout's file system
+    Stamp,
 }
 
 pub(crate) fn run(
@@ -37,6 +39,7 @@ pub(crate) fn run(
         Benchmark::Boot => "bench-boot",
         Benchmark::Packs => "bench-packs",
         Benchmark::Ssh => "bench-ssh",
+        Benchmark::Stamp => "bench-stamp",
     };
     let status = Command::new(cargo())
         .current_dir(&request.root)

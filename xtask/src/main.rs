@@ -7,6 +7,7 @@ mod lock;
 mod progress;
 mod run;
 mod sizes;
+mod stamp;
 mod test;
 
 use std::ffi::OsString;
@@ -83,9 +84,23 @@ enum Task {
   cargo xtask run --iso --vga          the screen instead of a serial line")]
     Run(run::Arguments),
 
+    /// Write settings of one machine into a finished image, in place or into a copy: builds nothing
+    ///
+    /// kedge.toml < stamp < kernel command line. Stamping a stamped image replaces all that was stamped.
+    /// SHA256SUMS and manifest.json in the image's folder follow. A stamp that holds a secret makes the
+    /// image readable by you alone.
+    #[command(after_help = "Examples:
+  cargo xtask stamp out/kedge.iso --ssh-key ~/.ssh/id_ed25519.pub -o rescue1.iso
+  cargo xtask stamp out/kedge.iso --hostname rescue1 \\
+      --ip 192.0.2.7::192.0.2.1:24::eth0:none --cmdline 'nameserver=192.0.2.53' -o rescue1.iso
+  cargo xtask stamp out --cmdline console=ttyS1,115200    everything in out/, in place
+  cargo xtask stamp rescue1.iso --show
+  cargo xtask stamp out --clear")]
+    Stamp(stamp::Arguments),
+
     /// Measure, and print a table: takes minutes, asserts nothing
     #[command(
-        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench ssh     the SSH server beside OpenSSH's"
+        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench ssh     the SSH server beside OpenSSH's\n  cargo xtask bench stamp   a thousand stamped copies"
     )]
     Bench(bench::Arguments),
 
@@ -121,11 +136,15 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Task::Stamp(arguments) = &cli.command {
+        return stamp::run(arguments); // needs no checkout
+    }
     let request = request()?;
     let progress = Terminal::default();
     match cli.command {
         Task::Build(arguments) => build::run(request, &arguments, &progress),
         Task::Lock(arguments) => lock::run(&request, &arguments, &progress),
+        Task::Stamp(arguments) => stamp::run(&arguments),
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
         Task::Run(arguments) => run::run(request, &arguments, &progress),
         Task::Bench(arguments) => bench::run(&request, &arguments, &progress),

@@ -27,6 +27,7 @@ pub(super) struct Wishes {
     pub(super) root_ca: Vec<Wish<PathBuf>>,
     pub(super) packs: Vec<Custom>,
     pub(super) with: Vec<String>,
+    pub(super) stamp_area: Option<Wish<String>>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +50,7 @@ struct Fields {
     with: Option<Spanned<Many>>,
     #[serde(default)]
     packs: BTreeMap<String, Many>,
+    stamp_area: Option<Spanned<String>>,
 }
 
 /// A string, or a list of strings.
@@ -147,6 +149,9 @@ fn parse(path: &Path, text: &str) -> Result<Wishes, Error> {
             packages: packages.into_values(),
         })
         .collect();
+    wishes.stamp_area = fields
+        .stamp_area
+        .map(|size| file.wish("stamp_area", size.span(), size.into_inner()));
     wishes.host_key = fields.host_key.map(|name| {
         let path = file.resolve(name.get_ref());
         file.wish("host_key", name.span(), path)

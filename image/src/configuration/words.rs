@@ -27,6 +27,9 @@ pub enum Wrong {
          udp:// or dyndns2://, then a host"
     )]
     Beacon(String),
+    /// Not 1 to 65535.
+    #[error("{0:?} is not a port, 1 to 65535")]
+    Port(String),
 }
 
 /// `name=value`.
@@ -53,6 +56,9 @@ impl Word {
                 Err(Wrong::TimeServer(value.into()))
             }
             "kedge.beacon" if !is_beacon(value) => Err(Wrong::Beacon(shown_url(value))),
+            "kedge.ssh_port" if !value.parse::<u16>().is_ok_and(|port| port > 0) => {
+                Err(Wrong::Port(value.into()))
+            }
             _ => Ok(()),
         };
         fine?;
@@ -88,7 +94,11 @@ impl Word {
 
     /// Whether there may be a password in it.
     pub(super) fn is_secret(&self) -> bool {
-        self.name == "kedge.beacon" && shown_url(&self.value) != self.value
+        matches!(
+            self.name,
+            "kedge.beacon" | "kedge.pack_url" | "kedge.ssh_key"
+        ) && self.value.contains("://")
+            && shown_url(&self.value) != self.value
     }
 
     /// The line, without what may be a secret.
@@ -232,6 +242,8 @@ mod tests {
         for (name, bad) in [
             ("kedge.hostname", "-rescue"),
             ("kedge.hostname", "a b"),
+            ("kedge.ssh_port", "0"),
+            ("kedge.ssh_port", "65536"),
             ("kedge.ntp", "a,,b"),
             ("kedge.ntp", "http://time.example.org"),
             ("kedge.beacon", "example.org"),

@@ -74,8 +74,7 @@ pub(crate) fn run(start: Start) -> ! {
         warning!("cannot read /proc/cmdline: {e}; no kernel argument is heeded");
         Vec::new()
     });
-    let built = fs::read(kedge_settings::BUILT).unwrap_or_default();
-    let words = Words::parse(&built, &cmdline);
+    let words = Words::with_cmdline(&cmdline);
     let settings = Settings::parse(&words);
     let services = services(&words);
     let uevents = Uevents::open()
