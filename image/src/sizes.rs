@@ -10,6 +10,7 @@ use std::io;
 
 use goblin::elf::Elf;
 use goblin::elf::section_header::SHT_NOBITS;
+use kedge_pack_index::Index;
 use serde::{Deserialize, Serialize};
 
 use crate::boot::EPOCH;
@@ -65,6 +66,9 @@ pub struct Sizes {
     pub bios: u64,
     /// What a UEFI boot loads: the UKI.
     pub uefi: u64,
+    /// What each pack takes to load when nothing is loaded.
+    #[serde(default)]
+    pub packs: Vec<Row>,
 }
 
 impl Sizes {
@@ -81,11 +85,11 @@ struct KernelSizes {
     rest: u64,
 }
 
-/// Measures the parts.
+/// Measures the parts. The packs' index and links are in the tree of `inputs`.
 ///
 /// # Errors
 /// When something cannot be read.
-pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
+pub fn measure(inputs: &Inputs, packs: &Index, version: &str) -> Result<Sizes, Error> {
     let tree = &inputs.userland.tree;
     let initramfs = pack(tree)?;
     let whole = initramfs.len() as u64;
@@ -141,7 +145,20 @@ pub fn measure(inputs: &Inputs, version: &str) -> Result<Sizes, Error> {
         rows,
         bios: kernel + whole + stamp_area + isolinux,
         uefi,
+        packs: rows_of_packs(packs),
     })
+}
+
+fn rows_of_packs(index: &Index) -> Vec<Row> {
+    let bytes = |pack| {
+        let groups = index.groups_of_pack(pack);
+        groups.iter().map(|group| index.groups[*group].packed).sum()
+    };
+    let names = index.packs.iter().map(|pack| pack.name.as_str());
+    names
+        .enumerate()
+        .map(|(number, name)| Row::whole(name, bytes(number)))
+        .collect()
 }
 
 impl Row {

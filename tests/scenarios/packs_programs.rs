@@ -255,12 +255,6 @@ fn editors_network_tools_and_data_savers_work() {
         network.serve_http(&served)?;
         network.serve_dhcp(folder.path(), &[])?;
         let source = blank(folder, "source.img", 64)?;
-        output(
-            Command::new("sh")
-                .args(["-c", "echo 2048,,L | sfdisk -q \"$1\"", "sh"])
-                .arg(&source),
-            None,
-        )?;
         let machine = Machine::new(folder, "machine")
             .direct("")?
             .disk(Controller::VirtioBlk, &source, "SOURCE")
@@ -314,6 +308,7 @@ fn editors_network_tools_and_data_savers_work() {
             "ddrescue /dev/vda /tmp/copy.img /tmp/map && cmp /dev/vda /tmp/copy.img && ddrescuelog -t /tmp/map",
             "rescued",
         )?;
+        run(&mut machine, "echo 2048,,L | sfdisk -q /dev/vda", "")?;
         run(
             &mut machine,
             "sfdisk -d /dev/vda",
@@ -328,23 +323,19 @@ fn editors_network_tools_and_data_savers_work() {
 fn a_disk_starts_again_after_grub_install_and_kexec_starts_a_kernel() {
     scenario(|folder| {
         let disk = blank(folder, "disk.img", 300)?;
-        let table = "label: gpt\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\n\
-                     size=64MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\ntype=L\n";
-        let script = folder.path().join("table");
-        fs::write(&script, table)?;
-        output(
-            Command::new("sh")
-                .args(["-c", "sfdisk -q \"$1\" <\"$2\"", "sh"])
-                .arg(&disk)
-                .arg(&script),
-            None,
-        )?;
         let machine = Machine::new(folder, "repairer")
             .firmware(Firmware::Uefi)
             .memory(768)
             .direct("")?
             .disk(Controller::Ahci, &disk, "VICTIM");
-        let mut machine = with_packs(machine, "boot mkfs.ext4 mkfs.vfat")?;
+        let mut machine = with_packs(machine, "boot sfdisk mkfs.ext4 mkfs.vfat")?;
+        let table = "label: gpt\\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\\n\
+                     size=64MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\\ntype=L\\n";
+        run(
+            &mut machine,
+            &format!("printf '{table}' | sfdisk -q /dev/sda"),
+            "",
+        )?;
         run(
             &mut machine,
             "mkfs.vfat /dev/sda2 && mke2fs -q -t ext4 /dev/sda3",

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use kedge_image::build::{Request, gather};
+use kedge_image::build::{Request, gather, make_packs};
+use kedge_image::configuration::Configuration;
 use kedge_image::host::{self, Need};
 use kedge_image::out::Lock;
 use kedge_image::sizes::{Sizes, measure};
@@ -45,7 +46,11 @@ pub(crate) fn run(
     host::ensure(&[Need::Build], progress)?;
     let sizes = {
         let _lock = Lock::take(&request.root.join("target/build.lock"), progress)?;
-        measure(&gather(request, progress)?, &request.version)?
+        let mut inputs = gather(request, progress)?;
+        let nothing = Configuration::default();
+        let packs = make_packs(request, &nothing, &inputs.userland.tree, progress)?;
+        packs.add_to(&mut inputs.userland.tree)?;
+        measure(&inputs, &packs.index, &request.version)?
     };
     if let Some(path) = &arguments.save {
         let text = serde_json::to_string_pretty(&sizes)?;
@@ -134,6 +139,11 @@ fn table(sizes: &Sizes, before: Option<&Sizes>, all: bool) -> String {
             format!("OVER by {} bytes", -left)
         }
     ));
+    for row in &sizes.packs {
+        let old = before.and_then(|old| old.packs.iter().find(|other| other.name == row.name));
+        let name = format!("on demand: pack {}", row.name);
+        text.push_str(&line(&name, row.bytes, old.map(|row| row.bytes)));
+    }
     text.push_str("~ estimated: sizes before compression, scaled to what the whole costs\n");
     text
 }
@@ -158,6 +168,7 @@ mod tests {
             ],
             bios: 5_000_000 + busybox,
             uefi: 5_100_000 + busybox,
+            packs: vec![row("storage", 8_900_000, false)],
         }
     }
 
@@ -170,6 +181,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("2912896 bytes left"), "{text}");
+        assert!(text.contains("35.60  on demand: pack storage"), "{text}");
         assert!(table(&sizes(9_000_000), None, false).contains("OVER by"));
     }
 
