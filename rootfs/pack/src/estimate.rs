@@ -12,16 +12,22 @@ use crate::reader::Came;
 use crate::source::{Source, Trouble};
 use crate::state::State;
 
-/// How much is read to know.
-const SAMPLE: u64 = 128 << 10;
+/// What is read to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// So many bytes at most.
+    pub(crate) bytes: u64,
+    /// In this time; otherwise it is not known.
+    pub(crate) longest: Duration,
+}
 
-/// Bytes a second; or why nobody knows. It takes `longest` at most.
+/// Bytes a second; or why nobody knows.
 pub(crate) fn rate(
     place: &Place,
     index: &Index,
     words: &Words,
     from: Option<&str>,
-    longest: Duration,
+    most: Sample,
 ) -> Result<f64, String> {
     let state = State::of(place, &index.id);
     if let (Some(rate), None) = (state.rate(), from) {
@@ -35,7 +41,7 @@ pub(crate) fn rate(
         let mut found = sources(&place, &index, &words, from.as_deref());
         let mut whys = found.not;
         for source in &mut found.sources {
-            match sample(source.as_mut(), &index) {
+            match sample(source.as_mut(), &index, most.bytes) {
                 Ok(measured) => {
                     let _ = send.send(Ok(measured));
                     return;
@@ -46,18 +52,18 @@ pub(crate) fn rate(
         let _ = send.send(Err(whys.join("; ")));
     });
     thread.map_err(|e| e.to_string())?;
-    let seconds = longest.as_secs();
+    let seconds = most.longest.as_secs();
     let (bytes, time) = receive
-        .recv_timeout(longest)
+        .recv_timeout(most.longest)
         .unwrap_or_else(|_| Err(format!("no answer within {seconds} s")))?;
     state.save_rate(bytes, time);
     Ok(bytes as f64 / time.as_secs_f64().max(0.001))
 }
 
-fn sample(source: &mut dyn Source, index: &Index) -> Result<(u64, Duration), String> {
+fn sample(source: &mut dyn Source, index: &Index, most: u64) -> Result<(u64, Duration), String> {
     let first = index.groups.iter().find(|group| group.archive == 0);
     let archive = index.archives.first().ok_or("there is no pack")?;
-    let length = first.map_or(0, |group| group.packed.min(SAMPLE));
+    let length = first.map_or(0, |group| group.packed.min(most));
     let why = |trouble| match trouble {
         Trouble::Passing(why) | Trouble::Lasting(why) => why,
     };

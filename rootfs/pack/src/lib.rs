@@ -47,6 +47,7 @@ pub use error::Error;
 pub use place::Place;
 
 use arguments::Command;
+use estimate::Sample;
 use list::Shelf;
 use progress::Progress;
 use state::State;
@@ -81,10 +82,16 @@ came is damaged or of another build; 130 ctrl-C. A program that is not loaded
 yet ends with 127.
 ";
 
-/// How long `pack list` may take to find out how fast it would be ...
-const SAMPLE: Duration = Duration::from_secs(10);
-/// ... and a program that is not there.
-const SHORT_SAMPLE: Duration = Duration::from_secs(2);
+/// What `pack list` may read, in which time, to find out how fast it would be ...
+const SAMPLE: Sample = Sample {
+    bytes: 128 << 10,
+    longest: Duration::from_secs(10),
+};
+/// ... and a program that is not there: enough for 52 kB/s.
+const SHORT_SAMPLE: Sample = Sample {
+    bytes: 64 << 10,
+    longest: Duration::from_secs(2),
+};
 
 /// Runs `pack`. Exit status: see [`HELP`].
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -101,7 +108,6 @@ pub fn run(place: &Place, words: &Words, arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    interrupt::watch();
     match command.run(place, words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -189,6 +195,7 @@ impl Command {
                 dry_run,
             } => load_named(place, words, &index, &names, from.as_deref(), dry_run),
             Command::Service => {
+                interrupt::watch();
                 service::run(place, &index, words);
                 Ok(())
             }
@@ -235,6 +242,7 @@ fn load_named(
         );
         return Ok(());
     }
+    interrupt::watch();
     let sources = load::sources(place, index, words, from);
     let done = load::load(place, index, &groups, &what, sources, &mut Progress::new())?;
     match done.bytes {

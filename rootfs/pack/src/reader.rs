@@ -235,9 +235,10 @@ fn serve(path: &CString, socket: i32, buffer: &mut [u8]) {
     // What the parent holds open (the lock, files that are to be executed) is not this process'.
     // SAFETY: descriptors only; 3 is the socket afterwards, and nothing else is used.
     let mut socket = unsafe {
-        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        // ctrl-C reaches the whole group: its end is what ends this process, and not an error of the device.
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
         libc::signal(libc::SIGTERM, libc::SIG_DFL);
-        libc::signal(libc::SIGHUP, libc::SIG_DFL);
         if libc::dup2(socket, 3) != 3 {
             return;
         }

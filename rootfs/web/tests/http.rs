@@ -155,3 +155,66 @@ fn nobody_listening_is_no_connection() {
     let error = kedge_web::get(&format!("http://127.0.0.1:{port}/"), 1, LONG).unwrap_err();
     assert!(matches!(error.problem, Problem::Connect(_)), "{error}");
 }
+
+#[test]
+fn a_piece_is_what_was_asked_for_or_an_error() {
+    let piece = |status: &str, more: &str, body: &str| {
+        let (port, requests) = server(vec![answer(status, more, body)]);
+        let url = format!("http://127.0.0.1:{port}/a");
+        let pieces = kedge_web::Pieces::new(LONG);
+        let got = pieces.get(&url, 3, 4).and_then(|mut piece| {
+            let mut text = String::new();
+            match piece.read_to_string(&mut text) {
+                Ok(_) => Ok(text),
+                Err(error) => Err(pieces.error(&url, error)),
+            }
+        });
+        let request = requests.recv().unwrap().to_ascii_lowercase();
+        assert!(request.contains("\r\nrange: bytes=3-6\r\n"), "{request}");
+        got
+    };
+    let partial = "206 Partial Content";
+    let range = "Content-Range: bytes 3-6/20\r\n";
+    assert_eq!(piece(partial, range, "defg").unwrap(), "defg");
+    // Never more than that.
+    assert_eq!(piece(partial, range, "defgh").unwrap(), "defg");
+    // A server that knows no ranges.
+    assert_eq!(piece("200 OK", "", "abcdefghij").unwrap(), "defg");
+    for (status, more, body) in [
+        (partial, "Content-Range: bytes 4-7/20\r\n", "efgh"),
+        (partial, "Content-Range: pages 3-6\r\n", "defg"),
+        (partial, "", "defg"),
+    ] {
+        let error = piece(status, more, body).unwrap_err();
+        assert!(matches!(error.problem, Problem::Protocol(_)), "{error}");
+    }
+    for (status, body, code) in [
+        ("200 OK", "ab", 416),
+        ("416 Range Not Satisfiable", "", 416),
+        ("404 Not Found", "", 404),
+    ] {
+        let error = piece(status, "", body).unwrap_err();
+        assert!(
+            matches!(error.problem, Problem::Status(status) if status == code),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_piece_that_stalls_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/a", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = "HTTP/1.1 206 P\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10\r\n\r\nabc";
+        stream.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(LONG);
+    });
+    let pieces = kedge_web::Pieces::new(Duration::from_millis(500));
+    let mut text = Vec::new();
+    let error = pieces.get(&url, 0, 10).unwrap().read_to_end(&mut text);
+    let error = pieces.error(&url, error.unwrap_err());
+    assert!(matches!(error.problem, Problem::Timeout(_)), "{error}");
+    assert_eq!(text, b"abc");
+}

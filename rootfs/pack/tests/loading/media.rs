@@ -150,6 +150,22 @@ fn a_device_that_hangs_holds_up_neither_another_nor_ctrl_c() {
 }
 
 #[test]
+fn a_place_that_cannot_be_read_is_named() {
+    let scene = Scene::new("bad");
+    let iso = scene.iso(&scene.index.application_id());
+    let bytes = fs::read(&iso).unwrap();
+    let cut = scene.folder.join("cut");
+    fs::write(&cut, &bytes[..bytes.len() - 450_000]).unwrap();
+    scene.device("sr0", &cut);
+    let said = scene.fail(1, "", &["load", "tools", "more"]);
+    assert!(
+        said.contains("/PACKS/TOOLS.XZ on ") && said.contains("cannot be read"),
+        "{said}"
+    );
+    assert!(scene.untouched());
+}
+
+#[test]
 fn ctrl_c_leaves_nothing() {
     let scene = Scene::new("ctrl-c");
     let iso = scene.iso(&scene.index.application_id());
