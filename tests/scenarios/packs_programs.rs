@@ -240,7 +240,8 @@ fn volumes_are_opened_and_disks_are_judged() {
             "8300",
         )?;
         run(&mut machine, "parted -s /dev/sda print", "gpt")?;
-        run(&mut machine, "lsblk -o NAME,FSTYPE /dev/vdb", "LVM2_member")?;
+        run(&mut machine, "lsblk -o NAME /dev/vdb", "vg-root")?;
+        run(&mut machine, "blkid /dev/vdb", "LVM2_member")?;
         run(&mut machine, "wipefs /dev/vdc", "linux_raid_member")?;
         machine.power_off()
     });
