@@ -5,7 +5,7 @@
 // A test that panics says why.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -179,6 +179,20 @@ fn https_trusts_only_those_it_should() {
     // SAFETY: this program has one test, and its other threads only read from OpenSSL.
     unsafe { std::env::set_var("SSL_CERT_FILE", path.join("ca.pem")) };
     assert_eq!(page("good").unwrap(), b"secret\n");
+    // A piece is fetched on the same terms (this server knows no ranges).
+    let piece = |name: &str| {
+        let server = serve_tls(path, name);
+        let url = format!("https://localhost:{}/page", server.port);
+        let pieces = kedge_web::Pieces::new(Duration::from_secs(60));
+        let mut piece = pieces.get(&url, 2, 3)?;
+        let mut bytes = Vec::new();
+        let read = piece.read_to_end(&mut bytes);
+        read.map(|_| bytes)
+            .map_err(|error| pieces.error(&url, error))
+    };
+    assert_eq!(piece("good").unwrap(), b"cre");
+    let error = piece("other").unwrap_err();
+    assert!(matches!(error.problem, Problem::WrongName), "{error}");
     let error = fetch("good", "clear").unwrap_err();
     assert!(matches!(error.problem, Problem::Downgrade), "{error}");
     let error = page("other").unwrap_err();
