@@ -139,6 +139,8 @@ fn the_cd_goes_away_while_loading_and_comes_back_as_another_device() {
         let mut machine = machine.cd(CD, &slow).start()?;
         machine.wait_for_shell()?;
         must_run(&mut machine, "ls /sys/class/block", "sr0")?;
+        // Who holds the old device open keeps its name taken.
+        machine.run("sleep 9999 </dev/sr0 &")?;
         machine.console()?.send("pack load storage\n")?;
         // The bar shows that some of it has come.
         machine.console()?.expect(" 1.", LOADING)?;
@@ -149,6 +151,7 @@ fn the_cd_goes_away_while_loading_and_comes_back_as_another_device() {
         machine.plug_cd("back", &other)?;
         machine.console()?.expect("loaded storage: ", LOADING)?;
         machine.console()?.wait_for_prompt(BOOT)?;
+        must_run(&mut machine, "ls /sys/class/block", "sr1")?;
         must_run(&mut machine, "xfs_repair -V", "xfs_repair version ")?;
         must_run(&mut machine, "cryptsetup --version", "cryptsetup ")?;
         // It went on where it stopped.

@@ -171,7 +171,7 @@ fn volumes_are_opened_and_disks_are_judged() {
                     "--object",
                     "secret,id=s,data=correct horse",
                 ])
-                .args(["-o", "key-secret=s,iter-time=10"])
+                .args(["-o", "key-secret=s,iter-time=100"])
                 .arg(&luks)
                 .arg("64M"),
             None,
