@@ -238,7 +238,8 @@ fn the_example_is_right() {
     let error = Folder::new("x = 1").error();
     for field in error.split("expected one of").nth(1).unwrap().split(',') {
         let field = field.trim().trim_matches('`');
-        assert!(EXAMPLE.contains(&format!("\n{field} = ")), "{field}");
+        let forms = [format!("\n{field} = "), format!("\n[{field}]\n")];
+        assert!(forms.iter().any(|form| EXAMPLE.contains(form)), "{field}");
     }
     assert!(settings.contains("kedge.hostname=rescue\n"), "{settings}");
 }
