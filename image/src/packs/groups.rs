@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kedge_pack_index::{Index, Pack as IndexPack, Program};
 use sha2::{Digest, Sha256};
@@ -171,44 +169,13 @@ pub fn pack(
         .collect::<Result<_, _>>()?;
     let total = archives.iter().map(|archive| archive.len() as u64).sum();
     progress.start("compressing the packs", total);
-    let next = AtomicUsize::new(0);
-    let done: Vec<Mutex<Option<Result<Vec<u8>, Error>>>> =
-        archives.iter().map(|_| Mutex::new(None)).collect();
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(archive) = archives.get(number) else {
-                return;
-            };
-            let result = pack_one(archive, &folder);
-            if let Ok(mut place) = done[number].lock() {
-                *place = Some(result);
-            }
-        }
-    };
-    // One group takes two threads (with and without the branch filter).
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(work);
-        let mut told = 0;
-        while !worker.is_finished() {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            let finished = next
-                .load(Ordering::Relaxed)
-                .saturating_sub(1)
-                .min(archives.len());
-            for archive in &archives[told.min(finished)..finished] {
-                progress.advance(archive.len() as u64);
-            }
-            told = finished.max(told);
-        }
-    });
+    let mut packed = Vec::new();
+    for archive in &archives {
+        packed.push(pack_one(archive, &folder)?);
+        progress.advance(archive.len() as u64);
+    }
     progress.finish();
-    done.into_iter()
-        .map(|place| {
-            let result = place.into_inner().ok().flatten();
-            result.unwrap_or_else(|| Err(Error::Xz(std::io::Error::other("the encoder panicked"))))
-        })
-        .collect()
+    Ok(packed)
 }
 
 fn pack_one(archive: &[u8], folder: &Path) -> Result<Vec<u8>, Error> {

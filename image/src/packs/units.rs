@@ -17,7 +17,7 @@ pub enum Error {
         /// The program.
         program: String,
         /// What is missing, and who needs it.
-        source: closure::Error,
+        source: Box<closure::Error>,
     },
     /// The package has no such program.
     #[error(
@@ -260,7 +260,7 @@ impl Finder<'_> {
         let fail = |source| Error::Closure {
             pack: pack.name.clone(),
             program: name.into(),
-            source,
+            source: Box::new(source),
         };
         let mut closure = self.resolver.closure(path).map_err(fail)?;
         let data = pack
