@@ -140,7 +140,7 @@ fn the_cd_goes_away_while_loading_and_comes_back_as_another_device() {
         machine.wait_for_shell()?;
         must_run(&mut machine, "ls /sys/class/block", "sr0")?;
         // Who holds the old device open keeps its name taken.
-        machine.run("sleep 9999 </dev/sr0 &")?;
+        machine.run("(sleep 9999 </dev/sr0 &)")?;
         machine.console()?.send("pack load storage\n")?;
         // The bar shows that some of it has come.
         machine.console()?.expect(" 1.", LOADING)?;
