@@ -224,12 +224,16 @@ fn kernel_and_initramfs_are_on_the_iso_once() {
                 "{name} is on the ISO whole {} times",
                 found.len()
             );
-            // Part of it alone would cost as much: a piece from its middle.
-            let middle = whole.len() / 2;
-            let pieces = occurrences(&iso, &whole[middle..middle + 4096]).len();
+            // Part of it alone would cost as much. One of these pieces may be elsewhere: tables that cannot be
+            // compressed (of P-256) are in kedge and in the packs' libcrypto.
+            let once = |eighth: usize| {
+                let begin = whole.len() / 8 * eighth;
+                occurrences(&iso, &whole[begin..begin + 4096]).len() == 1
+            };
+            let pieces = (1..8).filter(|eighth| once(*eighth)).count();
             ensure!(
-                pieces == 1,
-                "a piece of {name} is on the ISO {pieces} times"
+                pieces >= 6,
+                "only {pieces} of 7 pieces of {name} are on the ISO once"
             );
         }
         Ok(())
