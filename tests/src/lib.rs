@@ -30,6 +30,7 @@
 mod addressed;
 pub mod boot;
 pub mod capture;
+pub mod chart;
 pub mod child;
 pub mod command;
 pub mod console;

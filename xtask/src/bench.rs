@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 enum Benchmark {
     /// Power-on to shell: kedge.iso under BIOS and UEFI, from a local disk and over a slow link
     Boot,
+    /// kedge.iso beside Debian's netboot installer on the same slow virtual CD: half an hour, and a chart
+    Media,
     /// The form of packs: what would have to be fetched and kept in each form that was thought of
     Packs,
     /// The SSH server beside OpenSSH's: how fast bytes go both ways, and what an idle session takes
@@ -37,6 +39,7 @@ pub(crate) fn run(
     require_artefacts(request)?;
     let program = match arguments.what {
         Benchmark::Boot => "bench-boot",
+        Benchmark::Media => "bench-media",
         Benchmark::Packs => "bench-packs",
         Benchmark::Ssh => "bench-ssh",
         Benchmark::Stamp => "bench-stamp",
