@@ -187,10 +187,7 @@ fn lay_out(
     // The kernel opens /dev/console for /init, before devtmpfs is mounted; /dev/kmsg, in which /init
     // reports its first troubles, comes with /init itself (gate.rs). Numbers:
     // Documentation/admin-guide/devices.txt.
-    for (name, mode, major, minor) in [
-        ("console", 0o600, 5, 1),
-        ("null", 0o666, 1, 3),
-    ] {
+    for (name, mode, major, minor) in [("console", 0o600, 5, 1), ("null", 0o666, 1, 3)] {
         tree.add(&format!("dev/{name}"), Node::CharDevice(mode, major, minor))?;
     }
     for (folder, mode) in [

@@ -22,7 +22,9 @@ pub const IDENTITY: [&str; 3] = ["Anchor Works", "Dock 7", "SN-0042"];
 ///
 /// ttyS0 is first: all legacy ports are one console driver, which takes the first it is told, and none
 /// when that one is missing.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0";
+/// `kedge.early` is for the code that unpacks the kernel (image/src/boot.rs).
+pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0 \
+                                kedge.early=\" earlyprintk=serial,ttyS0,115200\"";
 
 /// The id of the boot medium's device, for [`Running::unplug`] and [`Running::eject`].
 pub const MEDIUM: &str = "medium";
