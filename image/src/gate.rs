@@ -1,19 +1,20 @@
 //! The gate: what makes an initramfs that arrived damaged say so, and do nothing else.
 //!
-//! The kernel unpacks an initramfs piece by piece, stops at the first piece that is not whole
-//! ("Initramfs unpacking failed", init/initramfs.c), and then runs whatever /init or /bin/sh there is by
-//! then: half a rescue system. So the initramfs is three xz streams, each with its CRC32:
+//! The kernel unpacks an initramfs piece by piece, stops where it is not whole ("Initramfs unpacking failed",
+//! init/initramfs.c), and then runs whatever /init or /bin/sh there is by then: half a rescue system. So the
+//! initramfs is two xz streams, each with its CRC32:
 //!
-//! 1. the gate itself, a program of a few hundred bytes, as /init;
-//! 2. everything;
-//! 3. a link, /whole, to the real init.
+//! 1. the gate, a program of a few hundred bytes, as /init, and then everything else;
+//! 2. a link, /whole, to the real init.
 //!
-//! The gate executes /whole. The kernel has made it only if the CRC32 of all that stands before it was right;
+//! The gate executes /whole. The kernel makes it only after the CRC32 of all that stands before it was right;
 //! without it the gate says in the kernel's log, on every kernel console and again and again (for who looks
 //! later), what happened and what to do. Nothing else runs then: no half of a rescue system writes to disks.
+//! That the gate stands first is why it is there when what follows is damaged. Damage in its own few hundred
+//! bytes is told by the kernel's words alone, and its panic.
 //!
-//! To xz(1) and cpio(1) the three streams are one archive. What follows them (a stamp) is for init to judge:
-//! rootfs/init/src/wholeness.rs, which comes back here by removing /whole.
+//! What follows the link (a stamp) is for init to judge: rootfs/init/src/wholeness.rs, which comes back here by
+//! removing /whole.
 
 use std::io;
 
@@ -50,7 +51,7 @@ pub enum Error {
     Xz(io::Error),
 }
 
-/// The initramfs of `tree`: gate, tree and link, compressed. Every entry carries `mtime`.
+/// The initramfs of `tree`: gate and tree in one stream, the link in another. Every entry carries `mtime`.
 ///
 /// # Errors
 /// As [`Tree::to_cpio`].
@@ -58,18 +59,13 @@ pub fn initramfs(tree: &Tree, mtime: u32) -> Result<Vec<u8>, Error> {
     let mut gate = Tree::default();
     gate.add("init", Node::File(0o755, program()))?;
     gate.add("dev/kmsg", Node::CharDevice(0o600, 1, 11))?;
+    let mut archive = gate.to_cpio_without_trailer(mtime)?;
+    archive.extend(tree.to_cpio(mtime)?);
     let mut link = Tree::default();
     link.add(WHOLE, Node::Symlink(INIT.into()))?;
-    let parts = [
-        gate.to_cpio_without_trailer(mtime)?,
-        tree.to_cpio_without_trailer(mtime)?,
-        link.to_cpio(mtime)?,
-    ];
-    let mut packed = Vec::new();
-    for part in parts {
-        // The length of an xz stream is a multiple of 4, as the kernel wants its pieces.
-        packed.extend(xz::compress(&part).map_err(Error::Xz)?);
-    }
+    // The length of an xz stream is a multiple of 4, as the kernel wants its pieces.
+    let mut packed = xz::compress(&archive).map_err(Error::Xz)?;
+    packed.extend(xz::compress(&link.to_cpio(mtime)?).map_err(Error::Xz)?);
     Ok(packed)
 }
 
@@ -252,24 +248,31 @@ mod tests {
     }
 
     #[test]
-    fn the_streams_are_one_archive_in_which_the_link_is_last() {
+    fn the_gate_is_first_and_the_link_comes_after_the_archives_checksum() {
         let mut tree = Tree::default();
         tree.add("bin/kedge", Node::File(0o755, vec![7; 5]))
             .unwrap();
         let packed = initramfs(&tree, 0).unwrap();
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("initramfs.xz");
-        std::fs::write(&file, &packed).unwrap();
-        let list = Command::new("sh")
-            .args(["-c", "xz -dc \"$0\" | cpio -t --quiet"])
-            .arg(&file)
+        let (archive, length) = xz::decompress_first(&packed, 1 << 20).unwrap();
+        assert_eq!(
+            names(&archive),
+            ["dev", "dev/kmsg", "init", "bin", "bin/kedge"]
+        );
+        assert_eq!(length % 4, 0);
+        let link = xz::decompress(&packed[length..], 1 << 20).unwrap();
+        assert_eq!(names(&link), ["whole"]);
+    }
+
+    fn names(archive: &[u8]) -> Vec<String> {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, archive).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let list = Command::new("cpio")
+            .args(["-t", "--quiet"])
+            .stdin(file)
             .output()
             .unwrap();
         let list = String::from_utf8(list.stdout).unwrap();
-        let names: Vec<&str> = list.lines().collect();
-        assert_eq!(
-            names,
-            ["dev", "dev/kmsg", "init", "bin", "bin/kedge", "whole"]
-        );
+        list.lines().map(str::to_owned).collect()
     }
 }

@@ -233,14 +233,19 @@ impl<'a> Machine<'a> {
 
     /// Boots kernel and initramfs from `out/netboot` without a boot loader, with more words on the
     /// command line.
-    pub fn direct(mut self, words: &str) -> Result<Self> {
-        let kernel = out::artefact("netboot/vmlinuz")?.display().to_string();
-        let initramfs = out::artefact("netboot/initramfs.cpio.xz")?
-            .display()
-            .to_string();
+    pub fn direct(self, words: &str) -> Result<Self> {
+        let kernel = out::artefact("netboot/vmlinuz")?;
+        let initramfs = out::artefact("netboot/initramfs.cpio.xz")?;
+        Ok(self.load(&kernel, &initramfs, words))
+    }
+
+    /// Boots this kernel and initramfs without a boot loader.
+    pub fn load(mut self, kernel: &Path, initramfs: &Path, words: &str) -> Self {
+        let (kernel, initramfs) = (kernel.display().to_string(), initramfs.display());
+        let initramfs = initramfs.to_string();
         self.add(&["-kernel", &kernel, "-initrd", &initramfs, "-append"]);
         self.add(&[format!("{COMMAND_LINE} {words}").trim_end()]);
-        Ok(self)
+        self
     }
 
     /// Has a disk whose serial number is `serial`.
