@@ -29,13 +29,13 @@ const INIT: &str = "bin/kedge";
 /// What is said. One record of the kernel's log, at most 1 KiB (`PRINTKRB_RECORD_MAX`), at level 0, which every
 /// `loglevel=` shows; each line begins with a stamp of 15 characters on the screen.
 const WORDS: &str = "<0>\
-kedge: THIS IMAGE ARRIVED DAMAGED. It is not started, for its programs\n\
-kedge: may be wrong. Nothing was written to any disk of this machine.\n\
-kedge: Load the image again: ctrl-alt-del restarts, or the power button.\n\
-kedge: If it happens again, compare the file with SHA256SUMS, and try\n\
-kedge: another medium. The kernel's reason stands further up, after\n\
-kedge: \"Initramfs unpacking failed\"; if that is \"write error\", the\n\
-kedge: machine has too little memory for this image.\n";
+kedge: THIS IMAGE ARRIVED DAMAGED, and nothing of it is started.\n\
+kedge: Nothing was written to any disk of this machine.\n\
+kedge: Load the image again: ctrl-alt-del restarts.\n\
+kedge: If that does not help, compare the file with SHA256SUMS,\n\
+kedge: and try another medium. The kernel's reason stands above,\n\
+kedge: after \"Initramfs unpacking failed\". Is it \"write error\",\n\
+kedge: the machine has too little memory for this image.\n";
 
 /// How long until it is said again, in seconds.
 const PAUSE: u64 = 30;
@@ -243,7 +243,7 @@ mod tests {
         assert!(WORDS.len() < 1024, "{}", WORDS.len());
         let text = WORDS.strip_prefix("<0>").unwrap();
         for line in text.lines() {
-            assert!(line.starts_with("kedge: ") && line.is_ascii() && line.len() + 15 <= 88);
+            assert!(line.starts_with("kedge: ") && line.is_ascii() && line.len() + 15 <= 80);
         }
     }
 
