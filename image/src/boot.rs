@@ -7,7 +7,14 @@
 /// ports are one console to the kernel, and the first that is named gets it, whether it exists
 /// or not. Level 6 shows notices, warnings and errors: a kernel's full chatter takes 2 s on a
 /// real 115200 baud line.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0";
+///
+/// `kedge.early` is for the code that unpacks the kernel: with `earlyprintk=` it says on the serial port too,
+/// and not on the screen only, that the kernel arrived damaged ("XZ-compressed data is corrupt"). The kernel
+/// itself must not heed it: it would print its first lines on the serial port twice and on the screen not at all.
+/// It takes quotes as quotes, the unpacking code does not know them (next_arg() in lib/cmdline.c,
+/// arch/x86/boot/cmdline.c): so each sees what is for it.
+pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0 \
+                                kedge.early=\" earlyprintk=serial,ttyS0,115200\"";
 
 /// The time of every file in every artefact, in seconds since 1970: 2026-01-01T00:00:00Z.
 ///

@@ -18,7 +18,7 @@ use crate::stamp::area;
 use crate::uki::Uki;
 use crate::userland::Userland;
 use crate::{
-    cache, esp, initramfs, iso, kernel, manifest, netboot, out, packs, sha256, uki, userland, xz,
+    cache, esp, gate, initramfs, iso, kernel, manifest, netboot, out, packs, sha256, uki, userland,
 };
 
 /// The artefacts that are described in the manifest, without the packs.
@@ -67,9 +67,9 @@ pub enum Error {
     /// The tree is no initramfs.
     #[error(transparent)]
     Initramfs(#[from] initramfs::Error),
-    /// xz failed.
-    #[error("cannot compress the initramfs: {0}")]
-    Xz(io::Error),
+    /// No initramfs.
+    #[error(transparent)]
+    Gate(#[from] gate::Error),
     /// No UKI.
     #[error(transparent)]
     Uki(#[from] uki::Error),
@@ -153,7 +153,7 @@ pub fn build(request: &Request, progress: &dyn Progress) -> Result<Outcome, Erro
     };
     let staging = Staging::start(&request.out, readers)?;
     progress.step("compressing the initramfs");
-    let initramfs = area::append(xz::compress(&archive).map_err(Error::Xz)?, room);
+    let initramfs = area::append(gate::initramfs(&inputs.userland.tree, EPOCH)?, room);
     progress.step("writing kedge.efi, kedge.iso and netboot/");
     let uki = make_uki(&inputs, &initramfs, &request.version)?;
     let uki_path = staging.write("kedge.efi", &uki.bytes)?;

@@ -194,6 +194,16 @@ impl Tree {
     /// # Errors
     /// A hard link without its file, or a file beyond the format's bounds.
     pub fn to_cpio(&self, mtime: u32) -> Result<Vec<u8>, Error> {
+        let mut archive = self.to_cpio_without_trailer(mtime)?;
+        newc::trailer(&mut archive)?;
+        Ok(archive)
+    }
+
+    /// As [`Self::to_cpio`], for an archive that goes on with another tree's entries.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn to_cpio_without_trailer(&self, mtime: u32) -> Result<Vec<u8>, Error> {
         let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (path, node) in self.nodes() {
             let first = match node {
@@ -248,7 +258,6 @@ impl Tree {
             writer.write_all(content)?;
             writer.finish()?;
         }
-        newc::trailer(&mut archive)?;
         Ok(archive)
     }
 }

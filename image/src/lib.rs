@@ -9,6 +9,7 @@ pub mod cache;
 pub mod configuration;
 pub mod elf;
 pub mod esp;
+pub mod gate;
 pub mod host;
 pub mod initramfs;
 pub mod iso;

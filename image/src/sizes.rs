@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::EPOCH;
 use crate::build::{Inputs, make_uki};
-use crate::initramfs::{self, Tree};
+use crate::initramfs::Tree;
 use crate::stamp::area;
-use crate::{iso, uki, xz};
+use crate::{gate, iso, uki};
 
 /// Why sizes cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The tree is no initramfs.
     #[error(transparent)]
-    Initramfs(#[from] initramfs::Error),
+    Initramfs(#[from] gate::Error),
     /// No UKI.
     #[error(transparent)]
     Uki(#[from] uki::Error),
@@ -173,10 +173,7 @@ impl Row {
 }
 
 fn pack(tree: &Tree) -> Result<Vec<u8>, Error> {
-    xz::compress(&tree.to_cpio(EPOCH)?).map_err(|source| Error::Io {
-        what: "the initramfs".into(),
-        source,
-    })
+    Ok(gate::initramfs(tree, EPOCH)?)
 }
 
 /// `parts` scaled so that they add up to `total`, largest first.

@@ -166,7 +166,6 @@ fn lay_out(
 ) -> Result<Tree, initramfs::Error> {
     let mut tree = Tree::default();
     tree.add("bin/kedge", Node::File(0o755, kedge))?;
-    tree.add("init", Node::HardLink("bin/kedge".into()))?;
     tree.add("bin/busybox", Node::File(0o755, busybox))?;
     for tool in tools.iter().filter(|tool| tool.as_str() != "kedge") {
         tree.add(&format!("bin/{tool}"), Node::Symlink("kedge".into()))?;
@@ -185,13 +184,10 @@ fn lay_out(
     ] {
         tree.add(path, Node::Symlink(target.into()))?;
     }
-    // The kernel opens /dev/console for /init, and /init reports its first troubles in
-    // /dev/kmsg, both before devtmpfs is mounted. Numbers: Documentation/admin-guide/devices.txt.
-    for (name, mode, major, minor) in [
-        ("console", 0o600, 5, 1),
-        ("null", 0o666, 1, 3),
-        ("kmsg", 0o600, 1, 11),
-    ] {
+    // The kernel opens /dev/console for /init, before devtmpfs is mounted; /dev/kmsg, in which /init
+    // reports its first troubles, comes with /init itself (gate.rs). Numbers:
+    // Documentation/admin-guide/devices.txt.
+    for (name, mode, major, minor) in [("console", 0o600, 5, 1), ("null", 0o666, 1, 3)] {
         tree.add(&format!("dev/{name}"), Node::CharDevice(mode, major, minor))?;
     }
     for (folder, mode) in [
@@ -235,7 +231,6 @@ mod tests {
         assert_eq!(node("bin/help"), Node::Symlink("kedge".into()));
         assert_eq!(node("bin/init"), Node::Symlink("kedge".into()));
         assert_eq!(node("bin/ls"), Node::Symlink("busybox".into()));
-        assert_eq!(node("init"), Node::HardLink("bin/kedge".into()));
         assert_eq!(node("dev/console"), Node::CharDevice(0o600, 5, 1));
     }
 }

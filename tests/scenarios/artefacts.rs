@@ -58,7 +58,7 @@ fn gnu_cpio_and_xz_unpack_the_initramfs() {
         let cpio = folder.path().join("initramfs.cpio");
         std::fs::write(
             &cpio,
-            // Behind the stream is room for stamps.
+            // Behind the stream are the link to init and room for stamps.
             run(
                 "xz",
                 &[
@@ -110,9 +110,10 @@ fn gnu_cpio_and_xz_unpack_the_initramfs() {
         output(unpack.current_dir(&tree).stdin(archive), None)?;
         let init = std::fs::read(tree.join("init"))?;
         ensure!(init.starts_with(b"\x7fELF"), "/init is no program");
+        // The gate: the real init is executed only when the link behind the archive's checksum is there.
         ensure!(
-            init == std::fs::read(tree.join("bin/kedge"))?,
-            "/init is not bin/kedge"
+            init.len() < 2048 && !tree.join("whole").exists(),
+            "/init starts without waiting for the archive's checksum"
         );
         let shell = std::fs::read_link(tree.join("bin/sh"))?;
         ensure!(shell.ends_with("busybox"), "sh is {}", shell.display());

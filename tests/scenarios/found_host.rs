@@ -19,10 +19,10 @@ use serde_json::Value;
 /// How long anything may take that takes seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// kedge as the image has it: the bytes of its two names come with the last, /init.
+/// kedge as the image has it.
 fn kedge(folder: &Folder) -> Result<PathBuf> {
     let initramfs = out::artefact("netboot/initramfs.cpio.xz")?;
-    let script = "xz -dc --single-stream \"$1\" | cpio --quiet -i --to-stdout init > kedge && chmod +x kedge";
+    let script = "xz -dc --single-stream \"$1\" | cpio --quiet -i --to-stdout bin/kedge > kedge && chmod +x kedge";
     output(
         Command::new("sh")
             .args(["-e", "-c", script, "sh"])

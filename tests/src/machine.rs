@@ -22,7 +22,9 @@ pub const IDENTITY: [&str; 3] = ["Anchor Works", "Dock 7", "SN-0042"];
 ///
 /// ttyS0 is first: all legacy ports are one console driver, which takes the first it is told, and none
 /// when that one is missing.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0";
+/// `kedge.early` is for the code that unpacks the kernel (image/src/boot.rs).
+pub const COMMAND_LINE: &str = "console=ttyS0,115200 console=tty0 loglevel=6 bonding.max_bonds=0 \
+                                kedge.early=\" earlyprintk=serial,ttyS0,115200\"";
 
 /// The id of the boot medium's device, for [`Running::unplug`] and [`Running::eject`].
 pub const MEDIUM: &str = "medium";
@@ -231,17 +233,22 @@ impl<'a> Machine<'a> {
 
     /// Boots kernel and initramfs from `out/netboot` without a boot loader, with more words on the
     /// command line.
-    pub fn direct(mut self, words: &str) -> Result<Self> {
-        let kernel = out::artefact("netboot/vmlinuz")?.display().to_string();
-        let initramfs = out::artefact("netboot/initramfs.cpio.xz")?
-            .display()
-            .to_string();
+    pub fn direct(self, words: &str) -> Result<Self> {
+        let kernel = out::artefact("netboot/vmlinuz")?;
+        let initramfs = out::artefact("netboot/initramfs.cpio.xz")?;
+        Ok(self.load(&kernel, &initramfs, words))
+    }
+
+    /// Boots this kernel and initramfs without a boot loader.
+    pub fn load(mut self, kernel: &Path, initramfs: &Path, words: &str) -> Self {
+        let (kernel, initramfs) = (kernel.display().to_string(), initramfs.display());
+        let initramfs = initramfs.to_string();
         self.add(&["-kernel", &kernel, "-initrd", &initramfs, "-append"]);
         // As kernels under KVM do by themselves: on a busy host ticks can be late while the kernel tries
         // its timer, and then it panics ("IO-APIC + timer doesn't work").
         let line = format!("{COMMAND_LINE} no_timer_check {words}");
         self.add(&[line.trim_end()]);
-        Ok(self)
+        self
     }
 
     /// Has a disk whose serial number is `serial`.

@@ -26,6 +26,7 @@ mod signals;
 mod supervisor;
 pub mod terminal;
 mod uevents;
+mod wholeness;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,8 @@
 //! | `console=NAME[,OPTIONS]` | a shell on NAME (the kernel's own word) |
 //! | `kedge.hostname=NAME` | the host's name, RFC 1123; default `kedge` |
 //!
-//! What is for the services (`kedge.ntp=` and others) is only known by name here: they check it.
+//! What is for the services (`kedge.ntp=` and others) is only known by name here: they check it. `kedge.early=` is
+//! for the code that unpacks the kernel (image/src/boot.rs).
 
 use kedge_settings::cmdline::Argument;
 use kedge_settings::{Words, is_hostname};
@@ -59,7 +60,7 @@ impl Settings {
             },
             // Whose services check them.
             b"kedge.ntp" | b"kedge.ssh_key" | b"kedge.ssh_port" | b"kedge.beacon"
-            | b"kedge.pack" | b"kedge.pack_url"
+            | b"kedge.pack" | b"kedge.pack_url" | b"kedge.early"
                 if value.is_some() =>
             {
                 return;

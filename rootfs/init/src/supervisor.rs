@@ -23,7 +23,7 @@ use crate::shutdown;
 use crate::signals::{End, Request, Signals, unblocked};
 use crate::terminal::BANNER;
 use crate::uevents::Uevents;
-use crate::{links, mounts};
+use crate::{links, mounts, wholeness};
 use kedge_message::{info, notice, warning};
 use kedge_settings::Words;
 
@@ -66,6 +66,9 @@ struct Supervisor {
 /// Sets the system up and keeps it up. Never returns.
 pub(crate) fn run(start: Start) -> ! {
     mounts::mount_all();
+    if matches!(start, Start::First) {
+        wholeness::ensure();
+    }
     let signals = match Signals::open() {
         Ok(signals) => signals,
         Err(e) => crate::plain::run(&format!("cannot open signalfd: {e}")),
