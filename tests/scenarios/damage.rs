@@ -196,6 +196,43 @@ fn what_is_checked_last_is_told_as_well() {
     });
 }
 
+/// The kernel's own words for a stamped image stand at its very end, with a checksum of their own.
+#[test]
+fn a_flipped_bit_in_the_kernels_stamped_words_is_told() {
+    scenario(|folder| {
+        let mut initramfs = out::read("netboot/initramfs.cpio.xz")?;
+        // Documentation/admin-guide/bootconfig.rst: words, size, sum of the bytes, magic.
+        let words = b"kernel.nomodeset\n\0\0\0";
+        let sum: u32 = words.iter().map(|byte| u32::from(*byte)).sum();
+        let mut bootconfig = words.to_vec();
+        bootconfig.extend((words.len() as u32).to_le_bytes());
+        bootconfig.extend(sum.to_le_bytes());
+        bootconfig.extend(b"#BOOTCONFIG\n");
+        let start = initramfs.len() - bootconfig.len();
+        initramfs[start..].copy_from_slice(&bootconfig);
+        // In the words, the sum, and the magic.
+        for at in [3, 25, 30] {
+            let byte = start + at;
+            initramfs_with(folder, &initramfs, Bit { byte, bit: 2 }, GATES_WORDS)?;
+        }
+        Ok(())
+    });
+}
+
+/// With `earlyprintk=` for the kernel itself it would print its first lines twice.
+#[test]
+fn the_word_for_the_unpacking_code_is_not_heeded_by_the_kernel() {
+    scenario(|folder| {
+        let mut machine = Machine::new(folder, "whole").direct("")?.start()?;
+        machine.wait_for_shell()?;
+        let text = machine.console()?.log().text();
+        let lines = text.matches("Linux version").count();
+        ensure!(lines == 1, "the kernel's first line came {lines} times");
+        ensure!(!text.contains("is not an argument"), "a word is reported");
+        Ok(())
+    });
+}
+
 /// Where the gate itself is hurt, it cannot speak: the kernel does, and gives up.
 #[test]
 fn a_flipped_bit_in_the_gate_is_told_by_the_kernel() {
