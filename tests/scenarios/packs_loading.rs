@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use kedge_tests::network::HOST;
 use kedge_tests::readlog::Read;
 use kedge_tests::{
-    BOOT, Folder, Machine, Media, Medium, Network, Nic, Pace, Running, out, scenario,
+    BOOT, Controller, Folder, Machine, Media, Medium, Network, Nic, Pace, Running, out, scenario,
 };
 
 /// Reads are at least so long where the data are.
@@ -23,6 +23,9 @@ const OVERHEAD: u64 = 64 * 1024;
 
 /// How long a whole pack may take at 250 kB/s on a busy machine.
 const LOADING: Duration = Duration::from_secs(300);
+
+/// Bits that are flipped in a pack.
+const FLIPS: usize = 10;
 
 /// The virtual CD of a machine that is not booted from it.
 const CD: &str = "cd";
@@ -195,6 +198,44 @@ fn a_flipped_bit_on_the_medium_is_said_in_plain_words_and_nothing_is_installed()
         ensure!(loaded.status == 3, "{loaded:?}");
         machine.run("! ls -d /.pack* 2>/dev/null && ! test -e /lib64/ld-linux-x86-64.so.2")?;
         must_run(&mut machine, "ls -l /bin/mdadm", "-> kedge")?;
+        machine.power_off()
+    });
+}
+
+/// Wherever it is: disks with a bit flipped in each of as many equal pieces of the archive.
+#[test]
+fn a_flipped_bit_anywhere_in_a_pack_is_told() {
+    scenario(|folder| {
+        let archive = out::read("packs/storage.cpio.xz")?;
+        let mut machine = Machine::new(folder, "machine").direct("")?;
+        let mut disks = Vec::new();
+        for n in 0..FLIPS {
+            // In the middle of each piece, and at the archive's very ends.
+            let at = match n {
+                0 => 0,
+                last if last == FLIPS - 1 => archive.len() - 1,
+                _ => archive.len() / FLIPS * n + archive.len() / FLIPS / 2,
+            };
+            let name = format!("flipped-{n}");
+            let inside = folder.folder(&name)?.join("kedge.iso");
+            std::fs::rename(flipped(folder, "storage", at)?, &inside)?;
+            disks.push(inside);
+        }
+        for (n, disk) in disks.iter().enumerate() {
+            machine = machine.disk(Controller::VirtioBlk, disk, &format!("FLIPPED{n}"));
+        }
+        let mut machine = machine.start()?;
+        machine.wait_for_shell()?;
+        for n in 0..FLIPS {
+            let device = char::from(b'a' + n as u8);
+            let command = format!("pack load storage --from /dev/vd{device}");
+            let loaded = machine.console()?.run_within(&command, LOADING)?;
+            ensure!(
+                loaded.status == 3 && loaded.text.contains("damaged data"),
+                "flip {n}: {loaded:?}"
+            );
+            machine.run("! test -e /lib64/ld-linux-x86-64.so.2 && ! ls -d /.pack* 2>/dev/null")?;
+        }
         machine.power_off()
     });
 }
