@@ -94,7 +94,7 @@ fn what_cannot_be_a_pack_is_named_and_nothing_is_built() {
             // A package of which nothing can be run.
             (
                 ["--pack", "mine=libinih1"],
-                "package libinih1 has no program",
+                "package libinih1 has no programs",
             ),
             (["--with", "no-such-pack"], "there are the packs boot, edit"),
         ] {

@@ -8,6 +8,7 @@ use kedge_image::build::Request;
 use kedge_image::cache::Cache;
 use kedge_image::configuration::{Configuration, FILE, Sources};
 use kedge_image::host::{self, Need};
+use kedge_image::packs::debian;
 use kedge_image::packs::description::Custom;
 use kedge_image::packs::lock::Lock;
 use kedge_image::{packs, userland};
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Only show what would change, and end with 1 if something would
     #[arg(long)]
     check: bool,
+    /// Leave packs.lock alone as long as the archive still has every version in it
+    #[arg(long, conflicts_with = "check")]
+    if_gone: bool,
 }
 
 pub(crate) fn run(
@@ -43,9 +47,19 @@ pub(crate) fn run(
         ..Sources::default()
     })?;
     let cache = Cache::open()?;
+    let old = Lock::read(&request.root)?;
+    if arguments.if_gone {
+        let gone = debian::gone(&old, &cache)?;
+        if gone.is_empty() {
+            eprintln!("packs.lock: the archive has every version");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, version) in gone {
+            eprintln!("note: the archive no longer has {name} {version}");
+        }
+    }
     let applets = userland::applets()?;
     let in_image = |name: &str| applets.contains(name);
-    let old = Lock::read(&request.root)?;
     let new = packs::renew(
         &request.root,
         configuration.packs(),

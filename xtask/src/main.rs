@@ -62,6 +62,7 @@ enum Task {
     #[command(after_help = "Examples:
   cargo xtask lock
   cargo xtask lock --check                    would anything change?
+  cargo xtask lock --if-gone                  only when a version has left the archive
   cargo xtask lock --pack mine=htop,strace    with a pack of your own")]
     Lock(lock::Arguments),
 

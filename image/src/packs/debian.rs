@@ -183,6 +183,41 @@ fn update() -> Result<(), Error> {
         .map_err(Error::Apt)
 }
 
+/// Those of `lock` that are neither in the cache nor in the archive any more, with their versions.
+///
+/// # Errors
+/// When apt-cache cannot be run.
+pub fn gone(lock: &Lock, cache: &Cache) -> Result<Vec<(String, String)>, Error> {
+    let folder = cache.folder("debs").map_err(file_error)?;
+    let missing: Vec<(&String, &Pin)> = lock
+        .package
+        .iter()
+        .filter(|(_, pin)| !folder.join(format!("{}.deb", pin.sha256)).exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A line a version: "name | version | source".
+    let mut command = Command::new("apt-cache");
+    command
+        .arg("madison")
+        .args(missing.iter().map(|(name, _)| name));
+    let table = program::run(&mut command).map_err(Error::Apt)?;
+    let table = String::from_utf8_lossy(&table);
+    let there: BTreeSet<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split('|').map(str::trim);
+            Some((words.next()?, words.next()?))
+        })
+        .collect();
+    Ok(missing
+        .into_iter()
+        .filter(|(name, pin)| !there.contains(&(name.as_str(), pin.version.as_str())))
+        .map(|(name, pin)| (name.clone(), pin.version.clone()))
+        .collect())
+}
+
 /// The files of all packages of `lock`: from the cache, or by apt.
 ///
 /// # Errors
@@ -255,7 +290,7 @@ fn fetch_batch(
                     path.file_name()
                         .is_some_and(|n| n.to_string_lossy().starts_with(&prefix))
                 })
-                .ok_or_else(|| gone(name, pin))?;
+                .ok_or_else(|| is_gone(name, pin))?;
             let (found, _) = sha256::of_file(&came).map_err(failed)?;
             if found != pin.sha256 {
                 return Err(Error::Digest {
@@ -273,7 +308,7 @@ fn fetch_batch(
     result
 }
 
-fn gone(name: &str, pin: &Pin) -> Error {
+fn is_gone(name: &str, pin: &Pin) -> Error {
     Error::Gone {
         name: name.into(),
         version: pin.version.clone(),
@@ -303,7 +338,7 @@ fn download(batch: &[(&String, &Pin)], folder: &Path) -> Result<(), Error> {
             .args(["show", &format!("{name}={}", pin.version)])
             .output();
         if known.is_ok_and(|output| output.stdout.is_empty()) && updated.is_ok() {
-            return Err(gone(name, pin));
+            return Err(is_gone(name, pin));
         }
     }
     Err(Error::Apt(if updated.is_ok() { second } else { first }))
@@ -347,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_archive_has_is_not_gone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cache = Cache::at(scratch.path().into()).unwrap();
+        let wanted = Wanted::from([("less".into(), "edit".into())]);
+        assert!(
+            gone(&resolve_once(&wanted).unwrap(), &cache)
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
     fn a_version_that_is_gone_names_the_command() {
         let scratch = tempfile::tempdir().unwrap();
         let cache = Cache::at(scratch.path().into()).unwrap();
@@ -358,6 +405,8 @@ mod tests {
         let lock = Lock {
             package: BTreeMap::from([("less".to_string(), pin)]),
         };
+        let known = gone(&lock, &cache).unwrap();
+        assert_eq!(known, [("less".to_string(), "0.0-0".to_string())]);
         let error = fetch(&lock, &cache, &crate::progress::Silent).unwrap_err();
         assert!(matches!(error, Error::Gone { .. }), "{error}");
         assert!(error.to_string().contains("cargo xtask lock"));

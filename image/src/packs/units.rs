@@ -34,6 +34,16 @@ pub enum Error {
         /// What it has.
         programs: Vec<String>,
     },
+    /// Nothing of the package can be run.
+    #[error(
+        "pack \"{pack}\": package {package} has no programs; libraries come with the programs that need them"
+    )]
+    NoPrograms {
+        /// The pack.
+        pack: String,
+        /// The package.
+        package: String,
+    },
     /// A program that another starts is in no pack.
     #[error("pack \"{pack}\": {program} needs the program {needed}, which no pack has")]
     NoNeeded {
@@ -52,8 +62,12 @@ pub enum Error {
         /// The pattern.
         pattern: String,
     },
-    /// Two packages want the same program.
-    #[error("program {program} is in two packs, \"{}\" and \"{}\"", packs[0], packs[1])]
+    /// Two packages have a program of one name.
+    #[error(
+        "packs \"{}\" and \"{}\" want different programs of the name {program}",
+        packs[0],
+        packs[1]
+    )]
     Twice {
         /// The program.
         program: String,
@@ -115,16 +129,13 @@ pub fn find(
         }
     }
     for (at, program) in found.iter().enumerate() {
-        let same = found[..at].iter().find(|other| other.name == program.name);
-        if let Some(other) =
-            same.filter(|other| other.file != program.file || other.pack != program.pack)
-        {
+        let mut before = found[..at].iter();
+        let clash = |other: &&Found| other.name == program.name && other.file != program.file;
+        if let Some(other) = before.find(clash) {
+            let name = |of: &Found| packs[of.pack].name.clone();
             return Err(Error::Twice {
                 program: program.name.clone(),
-                packs: [
-                    packs[other.pack].name.clone(),
-                    packs[program.pack].name.clone(),
-                ],
+                packs: [name(other), name(program)],
             });
         }
     }
@@ -209,23 +220,22 @@ impl Finder<'_> {
             Programs::All(_) => (there.clone(), true),
         };
         if everything && wanted.is_empty() {
-            return Err(Error::NoProgram {
+            return Err(Error::NoPrograms {
                 pack: pack.name.clone(),
                 package: package.name.clone(),
-                program: "at all".into(),
-                programs: there,
             });
         }
         let linked = package.links.keys().cloned();
         for name in wanted.into_iter().chain(linked) {
-            let path = self
-                .program_path(package, &name)
-                .ok_or_else(|| Error::NoProgram {
+            let path = format!("bin/{name}");
+            if self.contents.get(&path).is_none() {
+                return Err(Error::NoProgram {
                     pack: pack.name.clone(),
                     package: package.name.clone(),
-                    program: name.clone(),
-                    programs: there.clone(),
-                })?;
+                    program: name,
+                    programs: there,
+                });
+            }
             let mut program = self.program(number, pack, package, &name, &path)?;
             if everything {
                 // Nobody said which of them it reads.
@@ -236,17 +246,6 @@ impl Finder<'_> {
             found.push(program);
         }
         Ok(())
-    }
-
-    /// Where a program of the package is: in `bin/`, or in a folder of its own below `lib/`.
-    fn program_path(&self, package: &Package, name: &str) -> Option<String> {
-        let path = format!("bin/{name}");
-        if self.contents.get(&path).is_some() {
-            return Some(path);
-        }
-        let end = format!("/{name}");
-        let mut paths = self.contents.of_package(&package.name);
-        paths.find(|path| path.ends_with(&end)).map(str::to_string)
     }
 
     fn program(
