@@ -1,7 +1,7 @@
 //! The form of `image/packs/NAME.toml`: what is in a pack.
 //!
 //! ```toml
-//! summary = "file systems and LUKS"          # at most 60 characters, for `pack list`
+//! summary = "file systems and LUKS"          # at most 47 characters: `pack list` has 80 columns
 //! data = ["ncurses-base"]                    # packages of which only data are wanted
 //! files = ["lib/terminfo/l/linux"]           # what every program of the pack reads
 //!
