@@ -266,10 +266,15 @@ fn the_kernel_says_that_a_stamp_is_damaged_and_nothing_is_started() {
             fs::write(&initramfs, damaged)?;
             let mut machine = direct(folder, name, &copy, "").start()?;
             // A machine with half of its settings is worse than one that says what happened.
-            machine.console()?.expect("THIS IMAGE ARRIVED DAMAGED", BOOT)?;
+            machine
+                .console()?
+                .expect("THIS IMAGE ARRIVED DAMAGED", BOOT)?;
             let log = fs::read_to_string(machine.folder().join("ttyS0.log"))?;
             ensure!(log.contains(message), "{name}: not on the console:\n{log}");
-            ensure!(!log.contains("kedge help"), "{name}: it was started:\n{log}");
+            ensure!(
+                !log.contains("kedge help"),
+                "{name}: it was started:\n{log}"
+            );
         }
         Ok(())
     });
