@@ -1,7 +1,7 @@
 //! The room at the end of an initramfs into which a finished image is stamped.
 //!
 //! ```text
-//! initramfs   the main xz stream, zeros up to a multiple of 4
+//! initramfs   the main xz stream, that of the link /whole (see `crate::gate`), zeros up to a multiple of 4
 //! area        header      a cpio archive of kind 070702, whose file names the area's size
 //!             stamp       an xz stream of a cpio archive; nothing where nothing is stamped
 //!             zeros       the kernel skips them (unpack_to_rootfs() in init/initramfs.c)
