@@ -45,6 +45,18 @@ pub(crate) const TOOLS: &[Tool] = &[
         run: kedge_init::terminal::main,
     },
     Tool {
+        name: "doctor",
+        summary: "what is broken in an installed system, and why",
+        help: kedge_doctor::HELP,
+        run: kedge_doctor::main,
+    },
+    Tool {
+        name: "fetch",
+        summary: "downloads one file: http, https, tcp",
+        help: kedge_fetch::HELP,
+        run: kedge_fetch::main,
+    },
+    Tool {
         name: "find-host",
         summary: "finds a machine in a network by its SSH host key",
         help: kedge_find_host::HELP,
@@ -81,6 +93,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         run: kedge_pack::main,
     },
     Tool {
+        name: "peek",
+        summary: "bytes in hex and text, what they are, two files compared",
+        help: kedge_peek::HELP,
+        run: kedge_peek::main,
+    },
+    Tool {
         name: "poweroff",
         summary: "unmounts all and switches off",
         help: power::POWEROFF_HELP,
@@ -93,6 +111,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         run: power::reboot,
     },
     Tool {
+        name: "repair",
+        summary: "puts a damaged file of a package back as it was",
+        help: kedge_repair::HELP,
+        run: kedge_repair::main,
+    },
+    Tool {
         name: "ssh-allow",
         summary: "says who may log in: a key, a URL, a one-time password",
         help: kedge_sshd::allow::HELP,
@@ -103,6 +127,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         summary: "lets you in by SSH, with SFTP; runs by itself",
         help: kedge_sshd::HELP,
         run: kedge_sshd::main,
+    },
+    Tool {
+        name: "verify",
+        summary: "every file of every package against the database",
+        help: kedge_doctor::verify::HELP,
+        run: kedge_doctor::verify::main,
     },
 ];
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::words::bytes;
+use kedge_progress::bytes;
 
 /// Why packs were not loaded. Nothing of them is there then.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use kedge_pack_index::Index;
 use ring::digest::{SHA256, digest};
 
-use crate::progress::Progress;
+use crate::Error;
 use crate::reader::Came;
 use crate::source::{Source, Trouble};
-use crate::{Error, interrupt};
+use kedge_progress::{Progress, interrupt};
 
 /// A source that was there and went away is waited for so long.
 const GIVE_UP: Duration = Duration::from_secs(300);

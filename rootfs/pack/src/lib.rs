@@ -19,21 +19,18 @@ mod error;
 mod estimate;
 mod fetch;
 mod install;
-mod interrupt;
 mod iso9660;
 mod list;
 mod load;
 mod medium;
 mod memory;
 mod place;
-mod progress;
 mod reader;
 mod selection;
 mod server;
 mod service;
 mod source;
 mod state;
-mod words;
 
 use std::fs;
 use std::io::{self, Write};
@@ -48,8 +45,8 @@ pub use place::Place;
 
 use arguments::Command;
 use estimate::Sample;
+use kedge_progress::{Progress, interrupt, seconds};
 use list::Shelf;
-use progress::Progress;
 use state::State;
 
 /// What `kedge help pack` says.
@@ -235,22 +232,29 @@ fn load_named(
         let bytes = selection::packed(index, groups.difference(&shelf.there));
         let time = shelf
             .rate
-            .map_or("?".into(), |rate| words::seconds(bytes as f64 / rate));
+            .map_or("?".into(), |rate| seconds(bytes as f64 / rate));
         println!(
             "{what}: {} in {missing} groups, {time}",
-            words::bytes(bytes)
+            kedge_progress::bytes(bytes)
         );
         return Ok(());
     }
     interrupt::watch();
     let sources = load::sources(place, index, words, from);
-    let done = load::load(place, index, &groups, &what, sources, &mut Progress::new())?;
+    let done = load::load(
+        place,
+        index,
+        &groups,
+        &what,
+        sources,
+        &mut Progress::new("pack"),
+    )?;
     match done.bytes {
         0 => eprintln!("{what}: loaded already"),
         bytes => eprintln!(
             "loaded {what}: {} in {}",
-            words::bytes(bytes),
-            words::seconds(done.time.as_secs_f64())
+            kedge_progress::bytes(bytes),
+            seconds(done.time.as_secs_f64())
         ),
     }
     Ok(())

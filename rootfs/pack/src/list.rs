@@ -7,7 +7,7 @@ use kedge_json::{array, number, object, optional, text};
 use kedge_pack_index::Index;
 
 use crate::selection;
-use crate::words::{bytes, seconds};
+use kedge_progress::{bytes, seconds};
 
 /// Columns of a pack's name, which is 8.3's, and of a program's.
 const PACK: usize = 8;

@@ -11,11 +11,11 @@ use crate::fetch::{Failure, Fetch};
 use crate::install::Staging;
 use crate::medium::{Medium, Wanted};
 use crate::place::Place;
-use crate::progress::Progress;
 use crate::server::Server;
 use crate::source::Source;
 use crate::state::State;
 use crate::{Error, memory, selection};
+use kedge_progress::Progress;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub(crate) fn load(
     let (bytes, time) = fetch.measured;
     unpacked?;
     fetched?;
-    if crate::interrupt::pressed_already() {
+    if kedge_progress::interrupt::pressed_already() {
         return Err(Error::Interrupted);
     }
     staging.install()?;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use kedge_pack_index::Index;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::interrupt;
 use crate::iso9660::{self, DESCRIPTOR, SECTOR};
 use crate::place::Place;
 use crate::reader::{Came, Manner, Reader};
 use crate::source::{Source, Trouble};
+use kedge_progress::interrupt;
 
 /// What the identifiers of all such media begin with, whichever packs they have.
 const OURS: &str = "KEDGE PACKS ";

@@ -9,9 +9,9 @@ use kedge_settings::Words;
 
 use crate::load::{load, sources};
 use crate::place::Place;
-use crate::progress::Progress;
-use crate::words::{bytes, seconds};
-use crate::{Error, interrupt, selection};
+use crate::{Error, selection};
+use kedge_progress::{Progress, interrupt};
+use kedge_progress::{bytes, seconds};
 
 /// The first wait; each further one is twice as long, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -53,7 +53,14 @@ pub(crate) fn run(place: &Place, index: &Index, words: &Words) {
     let (mut wait, mut tries, mut said) = (FIRST_WAIT, 0, String::new());
     loop {
         let from = sources(place, index, words, None);
-        match load(place, index, &groups, &what, from, &mut Progress::logged()) {
+        match load(
+            place,
+            index,
+            &groups,
+            &what,
+            from,
+            &mut Progress::logged("pack"),
+        ) {
             Ok(done) => {
                 let time = seconds(done.time.as_secs_f64());
                 notice!("pack: loaded {what}: {} in {time}", bytes(done.bytes));

@@ -9,7 +9,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::place::Place;
-use crate::{Error, interrupt};
+use kedge_progress::interrupt;
+
+use crate::Error;
 
 /// The folder.
 const FOLDER: &str = "run/kedge/packs";

@@ -1,10 +1,10 @@
-//! How far loading is: a line that is redrawn on a terminal, a line now and then elsewhere, the system's log
+//! How far something is: a line that is redrawn on a terminal, a line now and then elsewhere, the system's log
 //! when nobody looks. Nothing for what takes less than a second.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use crate::words::{bytes, seconds};
+use crate::{bytes, seconds};
 
 const FIRST: Duration = Duration::from_secs(1);
 const REDRAW: Duration = Duration::from_millis(500);
@@ -20,7 +20,8 @@ enum Listener {
 
 /// The line.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
+    tool: &'static str,
     listener: Listener,
     began: Instant,
     said: Option<Instant>,
@@ -30,23 +31,25 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For whoever typed the command.
-    pub(crate) fn new() -> Progress {
+    /// For whoever typed the command; `tool` is its name, in front of lines that stay.
+    pub fn new(tool: &'static str) -> Progress {
         let terminal = stderr().is_terminal();
-        Progress::to(if terminal {
+        let listener = if terminal {
             Listener::Terminal
         } else {
             Listener::Stderr
-        })
+        };
+        Progress::to(tool, listener)
     }
 
     /// For a service.
-    pub(crate) fn logged() -> Progress {
-        Progress::to(Listener::Log)
+    pub fn logged(tool: &'static str) -> Progress {
+        Progress::to(tool, Listener::Log)
     }
 
-    fn to(listener: Listener) -> Progress {
+    fn to(tool: &'static str, listener: Listener) -> Progress {
         Progress {
+            tool,
             listener,
             began: Instant::now(),
             said: None,
@@ -57,18 +60,18 @@ impl Progress {
     }
 
     /// Begins with `total` bytes to come.
-    pub(crate) fn begin(&mut self, total: u64) {
+    pub fn begin(&mut self, total: u64) {
         (self.total, self.done, self.began) = (total, 0, Instant::now());
     }
 
     /// More has come, or some of it is to come again.
-    pub(crate) fn set(&mut self, done: u64) {
+    pub fn set(&mut self, done: u64) {
         self.done = done;
         self.draw();
     }
 
     /// Draws the line when it is time.
-    pub(crate) fn draw(&mut self) {
+    pub fn draw(&mut self) {
         let now = Instant::now();
         let (first, next) = match self.listener {
             Listener::Terminal => (FIRST, REDRAW),
@@ -84,23 +87,23 @@ impl Progress {
             self.drawn = true;
             let _ = write!(stderr(), "\r{text}\x1b[K");
         } else {
-            let _ = writeln!(stderr(), "pack: {text}");
+            let _ = writeln!(stderr(), "{}: {text}", self.tool);
         }
     }
 
     /// Says something that has to be known.
-    pub(crate) fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: &str) {
         self.clear();
         match self.listener {
-            Listener::Log => kedge_message::info!("pack: {text}"),
+            Listener::Log => kedge_message::info!("{}: {text}", self.tool),
             _ => {
-                let _ = writeln!(stderr(), "pack: {text}");
+                let _ = writeln!(stderr(), "{}: {text}", self.tool);
             }
         }
     }
 
     /// Takes the line away, so that something else can be written.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             let _ = write!(stderr(), "\r\x1b[K");
         }

@@ -1,7 +1,7 @@
 //! Sizes and times for people.
 
 /// "740 kB", "1.1 MB", "120 MB".
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..999_500 => format!("{} kB", (bytes + 500) / 1_000),
@@ -14,7 +14,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// "5 s", "3 min", "2 h".
-pub(crate) fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     let seconds = seconds.ceil().max(0.0) as u64;
     match seconds {
         0..120 => format!("{seconds} s"),

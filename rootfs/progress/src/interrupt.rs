@@ -12,7 +12,7 @@ extern "C" fn pressed(signal: libc::c_int) {
 }
 
 /// From now on such a signal is noted, and no end by itself.
-pub(crate) fn watch() {
+pub fn watch() {
     let handler: extern "C" fn(libc::c_int) = pressed;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler stores an atomic and calls signal, both async-signal-safe.
@@ -21,6 +21,6 @@ pub(crate) fn watch() {
 }
 
 /// Whether this shall end.
-pub(crate) fn pressed_already() -> bool {
+pub fn pressed_already() -> bool {
     PRESSED.load(Ordering::Relaxed)
 }

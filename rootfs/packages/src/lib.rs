@@ -1,0 +1,13 @@
+//! What the package databases of an installed system say about its files: dpkg, rpm, pacman, apk.
+//!
+//! A [`Database`] is read as it lies on the disk, without the package manager. What is in it is hostile: sizes are
+//! bounded, and a record that makes no sense is an [`Error`] or a [`Database::complaints`] with the file's name, never a
+//! panic.
+
+mod database;
+mod entry;
+
+pub use kedge_digest::{Algorithm, Digest};
+
+pub use database::{Database, Error, open};
+pub use entry::{Entry, Family, Kind, Owner, Package};
