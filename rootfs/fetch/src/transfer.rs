@@ -11,12 +11,17 @@ use crate::arguments::{From, Wish};
 use crate::error::Error;
 use crate::place::Place;
 
-/// Written at once. TLS gives 16 kB at a time.
-const CHUNK: usize = 256 << 10;
-/// What came is written after so long at the latest.
-const LATEST: Duration = Duration::from_millis(500);
-/// So often a connection may break without anything new, until that is a failure.
-const TRIES: u32 = 5;
+/// Read at once, at most: what the socket's buffer gives. TLS gives 16 kB at a time.
+const CHUNK: usize = 128 << 10;
+/// How long to wait after a break; after the last of these without anything new, it is a failure.
+const WAITS: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+];
 
 /// What was done.
 pub(crate) struct Done {
@@ -85,17 +90,15 @@ fn web(url: &str, wish: &Wish, place: &mut Place, progress: &mut Progress) -> Re
             }
             return Err(error.into());
         }
-        failures = if place.written() > most {
-            1
-        } else {
-            failures + 1
-        };
-        most = most.max(place.written());
-        // Nothing ever came: it is as likely that the URL is wrong.
-        if failures >= TRIES || most == 0 {
-            return Err(error.into());
+        if place.written() > most {
+            (failures, most) = (0, place.written());
         }
-        let wait = Duration::from_secs(1 << (failures - 1));
+        // When nothing ever came, it is as likely that the URL is wrong.
+        let wait = match WAITS.get(failures) {
+            Some(&wait) if most > 0 => wait,
+            _ => return Err(error.into()),
+        };
+        failures += 1;
         let how = match place.can_go_on() {
             true => "goes on there",
             false => "starts anew, since the server gives nothing to compare by",
@@ -188,7 +191,7 @@ fn remark(stream: &Stream, resumed: Option<u64>, progress: &mut Progress) {
     }
 }
 
-/// Everything to the end. The inner error is the reader's; what came before it is written.
+/// Everything to the end, each piece written as it comes. The inner error is the reader's.
 fn copy(
     reader: &mut impl Read,
     place: &mut Place,
@@ -196,32 +199,17 @@ fn copy(
     quiet: bool,
 ) -> Result<io::Result<()>, Error> {
     let mut buffer = vec![0; CHUNK];
-    let (mut filled, mut written) = (0, Instant::now());
     loop {
-        let read = match interrupt::pressed_already() {
-            false => reader.read(&mut buffer[filled..]),
-            true => {
-                place.write(&buffer[..filled])?;
-                return Err(Error::Interrupted);
-            }
-        };
-        let end = match read {
-            Ok(0) => Some(Ok(())),
-            Ok(count) => {
-                filled += count;
-                None
-            }
-            Err(error) => Some(Err(error)),
-        };
-        if end.is_some() || CHUNK - filled < CHUNK / 4 || written.elapsed() >= LATEST {
-            place.write(&buffer[..filled])?;
-            (filled, written) = (0, Instant::now());
-            if !quiet {
-                progress.set(place.written());
-            }
+        if interrupt::pressed_already() {
+            return Err(Error::Interrupted);
         }
-        if let Some(end) = end {
-            return Ok(end);
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(count) => place.write(&buffer[..count])?,
+            Err(error) => return Ok(Err(error)),
+        }
+        if !quiet {
+            progress.set(place.written());
         }
     }
 }
