@@ -35,17 +35,16 @@ fn dumped(system: &System) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// Berkeley DB's are made of the same headers.
-fn expected() -> BTreeMap<String, Vec<String>> {
-    dumped(&System::new("sqlite"))
-}
-
 #[test]
 fn every_kind_of_file_says_what_rpm_dumps() {
-    let expected = expected();
-    assert!(expected.len() > 1200);
+    let mut expected = BTreeMap::new();
     for backend in BACKENDS {
         let system = System::new(backend);
+        // Debian's rpm reads two of them.
+        if backend != "ndb" {
+            expected = dumped(&system);
+        }
+        assert!(expected.len() > 1200);
         let root = system.root();
         let rpm = Rpm::open(&root).unwrap().unwrap();
         let names: Vec<String> = rpm
@@ -176,7 +175,7 @@ fn owners_are_found_in_every_kind_of_file() {
 #[test]
 fn a_hash_of_another_machine_is_read() {
     for (order, page_size) in [(4321, 4096), (1234, 512), (1234, 32768)] {
-        let system = System::new("sqlite");
+        let mut system = System::new("sqlite");
         system.make_berkeley(order, page_size);
         let root = system.root();
         let rpm = Rpm::open(&root).unwrap().unwrap();
@@ -257,16 +256,14 @@ fn a_flipped_bit_in_a_header_of_ndb_is_complained_of() {
 
 #[test]
 fn a_debian_with_rpm_as_a_tool_has_no_rpm_packages() {
-    for backend in ["sqlite", "ndb"] {
-        let system = System::empty(backend);
-        let root = system.root();
-        assert!(Rpm::open(&root).unwrap().is_none(), "{backend}");
-    }
+    let system = System::empty();
+    let root = system.root();
+    assert!(Rpm::open(&root).unwrap().is_none());
 }
 
 #[test]
 fn damaged_databases_do_no_harm() {
-    for (backend, count) in [("sqlite", 400), ("ndb", 200), ("bdb", 200)] {
+    for (backend, count) in [("sqlite", 60), ("ndb", 60), ("bdb", 60)] {
         let system = System::new(backend);
         let mut good = 0;
         crate::damage::each(&system.database(), count, &mut || {
