@@ -14,7 +14,6 @@ mod wal;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kedge_sysroot::Sysroot;
 
@@ -27,12 +26,10 @@ use sqlite::Sqlite;
 use crate::name::{self, Aliases};
 use crate::scan::Wanted;
 use crate::store::{Complaints, Store};
-use crate::{Database, Entry, Error, Family, Package};
+use crate::{Database, Entry, Error, Family, Package, threads};
 
 /// Where distributions have it: most; SUSE and newer Fedora; rpm-ostree.
 const FOLDERS: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
-/// More than one looks for owners: reading and looking take turns.
-const THREADS: usize = 4;
 
 /// The database of one system.
 pub(crate) struct Rpm<'a> {
@@ -188,32 +185,16 @@ impl Database for Rpm<'_> {
                 wanted.add(name.as_os_str().as_bytes(), index);
             }
         }
-        let next = AtomicUsize::new(0);
-        let some = || {
-            let mut found = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.packages.len() {
-                    return found;
-                }
-                match self.find(index, &wanted) {
-                    Ok(tags) => found.extend(tags.into_iter().map(|tag| (tag, index))),
-                    Err(error) => self.complaints.add(error.to_string()),
-                }
-            }
-        };
-        let mut owners = vec![Vec::new(); paths.len()];
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(some)).collect();
-            for thread in threads {
-                match thread.join() {
-                    Ok(found) => found
-                        .into_iter()
-                        .for_each(|(path, package): (usize, usize)| owners[path].push(package)),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
+        let found = threads::gather(self.packages.len(), &|package, found| match self
+            .find(package, &wanted)
+        {
+            Ok(paths) => found.extend(paths.into_iter().map(|path| (path, package))),
+            Err(error) => self.complaints.add(error.to_string()),
         });
+        let mut owners = vec![Vec::new(); paths.len()];
+        for (path, package) in found {
+            owners[path].push(package);
+        }
         for owners in &mut owners {
             owners.sort_unstable();
             owners.dedup();
