@@ -55,11 +55,6 @@ impl Findings {
         }
     }
 
-    /// Whether this part has anything worse than odd.
-    pub(crate) fn has_damage_in(&self, part: Part) -> bool {
-        self.found.iter().any(|f| f.part == part && f.severity > Severity::Odd)
-    }
-
     /// Worst first; among equals in the order in which the dynamic linker comes to them.
     pub(crate) fn finish(mut self) -> Vec<Finding> {
         for (part, severity, count) in std::mem::take(&mut self.more) {
@@ -91,6 +86,11 @@ impl Custom {
         if self.breaches.len() < MOST_BREACHES {
             self.breaches.push((part, bytes, text()));
         }
+    }
+
+    /// How often it did not hold.
+    pub(crate) fn broken(&self) -> usize {
+        self.broken
     }
 
     /// One breach in `one_in` is still damage.

@@ -105,9 +105,10 @@ fn by_symbol(machine: Machine, table: &Table, findings: &mut Findings) {
         }
         last = Some(relocation);
     }
-    for custom in [once, inside, by_place, by_number] {
-        custom.judge(FEW, findings);
-    }
+    once.judge(FEW, findings);
+    inside.judge(FEW, findings);
+    let groups = if by_place.broken() <= by_number.broken() { by_place } else { by_number };
+    groups.judge(FEW, findings);
 }
 
 /// The slots of functions follow each other without a gap, and no function has two.
@@ -120,11 +121,12 @@ fn slots(machine: Machine, table: &Table, findings: &mut Findings) {
         }
         symbols.push((relocation.symbol, index));
         let step = |other: Option<&Relocation>| other.map(|o| relocation.offset.abs_diff(o.offset));
-        let before = index.checked_sub(1).and_then(|i| table.entries.get(i));
+        let slot = |r: &&Relocation| machine.kind(r.number) == Some(Kind::JumpSlot);
+        let before = index.checked_sub(1).and_then(|i| table.entries.get(i)).filter(slot);
         let width = if table.entry_size >= 16 { 8 } else { 4 };
         // ppc64's first ABI has three words a slot.
         let good = |step: Option<u64>| step.is_none_or(|s| s == width || s == 3 * width);
-        next_to.holds(good(step(before)) && good(step(table.entries.get(index + 1))), Part::Relocations, table.place(index), || {
+        next_to.holds(good(step(before)) && good(step(table.entries.get(index + 1).filter(slot))), Part::Relocations, table.place(index), || {
             format!("{} changes {:#x}, which is not beside its neighbours", table.called(index), relocation.offset)
         });
     }
