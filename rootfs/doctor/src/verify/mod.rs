@@ -23,6 +23,7 @@ use collect::Collector;
 
 pub use arguments::HELP;
 pub use report::main;
+pub(crate) use report::{as_json as differences_json, lines as difference_lines};
 
 /// A file that is not as its package says.
 #[derive(Debug)]
