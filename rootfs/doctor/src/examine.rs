@@ -305,7 +305,9 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
 
 /// All of it, or how far it could be read.
 fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Difference>> {
-    let file = root.open_file(path).map_err(|error| Box::new(cannot_open(error)))?;
+    let file = root
+        .open_file(path)
+        .map_err(|error| Box::new(cannot_open(error)))?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -314,13 +316,8 @@ fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Differe
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                return Err(content::unreadable(
-                    root,
-                    path,
-                    &file,
-                    filled as u64,
-                    &error,
-                ));
+                let difference = content::unreadable(root, path, &file, filled as u64, &error);
+                return Err(Box::new(difference));
             }
         }
     }
