@@ -246,6 +246,8 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
         Ok(stat) => {
             let kind = FileType::from_raw_mode(stat.st_mode);
             match kind {
+                // What a link leads to is another file, with owners of its own.
+                FileType::RegularFile if is_link(root, path) => {}
                 FileType::RegularFile => inside(root, &stat, &mut examined),
                 FileType::Directory => {}
                 _ => examined.say(Gravity::Fatal, format!("it is a {}", kind_name(kind))),
@@ -259,6 +261,11 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
         }
     }
     examined
+}
+
+fn is_link(root: &Sysroot, path: &Path) -> bool {
+    let stat = root.symlink_metadata(path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 impl Examined {

@@ -50,7 +50,10 @@ pub(crate) fn diagnose(
                 all.names.push(name.to_string_lossy().into_owned());
                 all.closures.push(closure);
             }
-            Err(error) => diagnosis.complaints.push(error.to_string()),
+            Err(error) => match gone(root, databases, program) {
+                Some(trouble) => diagnosis.troubles.push(trouble),
+                None => diagnosis.complaints.push(error.to_string()),
+            },
         }
     }
     let uses = all.uses();
@@ -82,6 +85,14 @@ pub(crate) fn diagnose(
     crate::trouble::sort(&mut diagnosis.troubles);
     diagnosis.troubles.dedup_by(|a, b| a.headline == b.headline);
     diagnosis
+}
+
+/// A program that is not there, and that a package says must be.
+fn gone(root: &Sysroot, databases: &[Box<dyn Database + '_>], program: &Path) -> Option<Trouble> {
+    let examined = crate::examine(root, databases, program).ok()?;
+    let owned = examined.is_owned();
+    let trouble = Trouble::of(&examined, root.path(), "cannot be started")?;
+    owned.then_some(trouble)
 }
 
 impl Programs<'_> {
