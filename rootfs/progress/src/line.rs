@@ -73,6 +73,11 @@ impl Progress {
         self.began = Instant::now();
     }
 
+    /// It turns out that there are `total` bytes in all.
+    pub fn expect(&mut self, total: u64) {
+        self.total = total;
+    }
+
     /// More has come, or some of it is to come again.
     pub fn set(&mut self, done: u64) {
         self.done = done;
