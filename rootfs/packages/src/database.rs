@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_sysroot::Sysroot;
 
+use crate::dpkg::Dpkg;
 use crate::{Entry, Family, Package};
 
 /// What is wrong with a database.
@@ -57,6 +58,9 @@ pub trait Database: Send + Sync {
 /// # Errors
 /// When one is there and cannot be read at all.
 pub fn open(root: &Sysroot) -> Result<Vec<Box<dyn Database + '_>>, Error> {
-    let _ = root;
-    Ok(Vec::new())
+    let mut databases: Vec<Box<dyn Database + '_>> = Vec::new();
+    if let Some(dpkg) = Dpkg::open(root)? {
+        databases.push(Box::new(dpkg));
+    }
+    Ok(databases)
 }

@@ -4,8 +4,15 @@
 //! bounded, and a record that makes no sense is an [`Error`] or a [`Database::complaints`] with the file's name, never a
 //! panic.
 
+#[cfg(test)]
+mod damage;
 mod database;
+mod dpkg;
 mod entry;
+mod glob;
+mod name;
+mod scan;
+mod store;
 
 pub use kedge_digest::{Algorithm, Digest};
 
