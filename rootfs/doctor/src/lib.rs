@@ -1,11 +1,18 @@
 //! `doctor` and `verify`: what is broken in an installed system.
 
+mod accounts;
 mod compare;
+mod content;
+mod device;
+mod extent;
+mod mounted;
+mod shown;
 pub mod verify;
 
 use std::process::ExitCode;
 
-pub use compare::{Accounts, Difference, compare};
+pub use accounts::Accounts;
+pub use compare::{Difference, Sector, compare, excused};
 
 /// What `kedge help doctor` says.
 pub const HELP: &str = "usage: doctor [ROOT [FILE...]]\n";

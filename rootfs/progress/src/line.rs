@@ -64,6 +64,11 @@ impl Progress {
         (self.total, self.done, self.began) = (total, 0, Instant::now());
     }
 
+    /// It turns out that there are `total` bytes in all.
+    pub fn expect(&mut self, total: u64) {
+        self.total = total;
+    }
+
     /// More has come, or some of it is to come again.
     pub fn set(&mut self, done: u64) {
         self.done = done;
