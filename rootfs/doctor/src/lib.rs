@@ -6,7 +6,7 @@ mod content;
 mod device;
 mod extent;
 mod mounted;
-mod shown;
+pub mod shown;
 pub mod verify;
 
 use std::process::ExitCode;
