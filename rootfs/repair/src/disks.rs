@@ -18,7 +18,10 @@ pub(crate) fn under(mounted: &Mounted, sys: &Path) -> BTreeSet<String> {
     if let Ok(source) = fs::metadata(&mounted.source)
         && source.file_type().is_block_device()
     {
-        let (major, minor) = (rustix::fs::major(source.rdev()), rustix::fs::minor(source.rdev()));
+        let (major, minor) = (
+            rustix::fs::major(source.rdev()),
+            rustix::fs::minor(source.rdev()),
+        );
         numbers.push(format!("{major}:{minor}"));
     }
     for number in numbers {
@@ -46,13 +49,20 @@ fn collect(folder: &Path, sys: &Path, deeper: usize, names: &mut BTreeSet<String
     {
         collect(disk, sys, deeper - 1, names);
     }
-    for below in fs::read_dir(folder.join("slaves")).into_iter().flatten().flatten() {
+    for below in fs::read_dir(folder.join("slaves"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if let Ok(below) = below.path().canonicalize() {
             collect(&below, sys, deeper - 1, names);
         }
     }
     // What complains is the controller, for NVMe: nvme0, not nvme0n1.
-    if let Some(controller) = name.strip_prefix("nvme").and_then(|rest| rest.split('n').next()) {
+    if let Some(controller) = name
+        .strip_prefix("nvme")
+        .and_then(|rest| rest.split('n').next())
+    {
         names.insert(format!("nvme{controller}"));
     }
 }
@@ -60,11 +70,28 @@ fn collect(folder: &Path, sys: &Path, deeper: usize, names: &mut BTreeSet<String
 /// All devices of the btrfs that has one of `names`.
 fn siblings(sys: &Path, names: &BTreeSet<String>) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for system in fs::read_dir(sys.join("fs/btrfs")).into_iter().flatten().flatten() {
-        let devices: Vec<_> = fs::read_dir(system.path().join("devices")).into_iter().flatten().flatten().collect();
-        let ours = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| names.contains(name));
+    for system in fs::read_dir(sys.join("fs/btrfs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let devices: Vec<_> = fs::read_dir(system.path().join("devices"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+        let ours = |entry: &fs::DirEntry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| names.contains(name))
+        };
         if devices.iter().any(ours) {
-            folders.extend(devices.iter().filter_map(|entry| entry.path().canonicalize().ok()));
+            folders.extend(
+                devices
+                    .iter()
+                    .filter_map(|entry| entry.path().canonicalize().ok()),
+            );
         }
     }
     folders
@@ -82,7 +109,13 @@ mod tests {
         let sys = std::env::temp_dir().join(format!("kedge-repair-sys-{}", std::process::id()));
         let _ = fs::remove_dir_all(&sys);
         let block = sys.join("devices/virtual/block");
-        for device in ["sda/sda2", "sdb/sdb1", "dm-0/slaves", "dm-1/slaves", "nvme0n1/nvme0n1p3"] {
+        for device in [
+            "sda/sda2",
+            "sdb/sdb1",
+            "dm-0/slaves",
+            "dm-1/slaves",
+            "nvme0n1/nvme0n1p3",
+        ] {
             fs::create_dir_all(block.join(device)).unwrap();
         }
         for partition in ["sda/sda2", "sdb/sdb1", "nvme0n1/nvme0n1p3"] {
@@ -101,7 +134,10 @@ mod tests {
             };
             under(&mounted, &sys).into_iter().collect::<Vec<_>>()
         };
-        assert_eq!(names("254:1"), ["dm-0", "dm-1", "sda", "sda2", "sdb", "sdb1"]);
+        assert_eq!(
+            names("254:1"),
+            ["dm-0", "dm-1", "sda", "sda2", "sdb", "sdb1"]
+        );
         assert_eq!(names("259:3"), ["nvme0", "nvme0n1", "nvme0n1p3"]);
         assert!(names("1:1").is_empty());
         fs::remove_dir_all(&sys).unwrap();

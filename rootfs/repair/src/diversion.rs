@@ -11,7 +11,9 @@ const LONGEST: u64 = 16 << 20;
 
 /// The name that `package` itself has for what is at `path` now.
 pub(crate) fn packaged(root: &Sysroot, path: &Path, package: &str) -> PathBuf {
-    let diversions = root.read(Path::new(DIVERSIONS), LONGEST).unwrap_or_default();
+    let diversions = root
+        .read(Path::new(DIVERSIONS), LONGEST)
+        .unwrap_or_default();
     original(&diversions, path, package).unwrap_or_else(|| path.to_path_buf())
 }
 
@@ -21,7 +23,8 @@ fn original(diversions: &[u8], path: &Path, package: &str) -> Option<PathBuf> {
     let below = |line| Path::new(OsStr::from_bytes(line)).strip_prefix("/").ok();
     lines.chunks_exact(3).find_map(|three| {
         let &[from, to, by] = three else { return None };
-        (below(to)? == path && by != package.as_bytes()).then(|| below(from).map(Path::to_path_buf))?
+        (below(to)? == path && by != package.as_bytes())
+            .then(|| below(from).map(Path::to_path_buf))?
     })
 }
 

@@ -42,11 +42,15 @@ pub enum Error {
     #[error("no package has {path} in it, so nobody knows what belongs there", path = .0.display())]
     NoOwner(PathBuf),
     /// Neither.
-    #[error("{0} is no installed package of this system; a file is named by its whole path, such as /usr/bin/{0}")]
+    #[error(
+        "{0} is no installed package of this system; a file is named by its whole path, such as /usr/bin/{0}"
+    )]
     NoPackage(String),
     /// What came is not what was installed.
-    #[error("what the package has is not what was installed: {is}, the local database says {must}; nothing was \
-             changed")]
+    #[error(
+        "what the package has is not what was installed: {is}, the local database says {must}; nothing was \
+             changed"
+    )]
     Different {
         /// In the package.
         is: Digest,
@@ -95,7 +99,9 @@ fn advice(errno: Errno) -> &'static str {
     match errno {
         Errno::NOSPC => "; the file is as it was: make room there, then again",
         Errno::DQUOT => "; the file is as it was: quotaoff, or make room for its owner, then again",
-        Errno::ROFS => "; the file is as it was: mount -o remount,rw the file system that it is on, then again",
+        Errno::ROFS => {
+            "; the file is as it was: mount -o remount,rw the file system that it is on, then again"
+        }
         Errno::IO => "; the disk cannot be trusted: image it first, and repair the copy",
         _ => "",
     }

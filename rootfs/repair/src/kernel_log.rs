@@ -77,7 +77,11 @@ fn complaint(text: &str) -> Option<Complaint> {
         Some(&rest[..end])
     };
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let (trouble, device) = if says(&["I/O error, dev ", "critical medium error, dev ", "critical target error, dev "]) {
+    let (trouble, device) = if says(&[
+        "I/O error, dev ",
+        "critical medium error, dev ",
+        "critical target error, dev ",
+    ]) {
         // block/blk-core.c, blk_print_req_error()
         (Disk, between("error, dev ", &[','])?)
     } else if says(&["Buffer I/O error on dev "]) {
@@ -90,16 +94,30 @@ fn complaint(text: &str) -> Option<Complaint> {
         let device = between("file data on ", &[' '])?;
         // The journal's inode follows.
         (Disk, device.rsplit_once('-')?.0)
-    } else if text.starts_with("nvme ") && says(&["timeout", "controller is down", "Removing after probe failure"]) {
+    } else if text.starts_with("nvme ")
+        && says(&[
+            "timeout",
+            "controller is down",
+            "Removing after probe failure",
+        ])
+    {
         // drivers/nvme/host/pci.c
         (Disk, between("nvme ", &[':'])?)
     } else if text.starts_with("md/") && says(&["Disk failure on "]) {
         (Disk, between("Disk failure on ", &[',', ' '])?)
-    } else if text.starts_with("EXT4-fs error (device ") || text.starts_with("EXT4-fs warning (device ") && says(&["I/O error"]) {
+    } else if text.starts_with("EXT4-fs error (device ")
+        || text.starts_with("EXT4-fs warning (device ") && says(&["I/O error"])
+    {
         // "device sda2: inode #12" or "device sda2)": fs/ext4/super.c
         (FileSystem, between("(device ", &[')', ':'])?)
     } else if text.starts_with("XFS (")
-        && says(&["orruption", "etadata I/O error", "log I/O error", "CRC error", "Unmount and run xfs_repair"])
+        && says(&[
+            "orruption",
+            "etadata I/O error",
+            "log I/O error",
+            "CRC error",
+            "Unmount and run xfs_repair",
+        ])
     {
         (FileSystem, between("XFS (", &[')'])?)
     } else if text.starts_with("BTRFS error (device ")
@@ -128,19 +146,51 @@ mod tests {
             Trouble::Disk,
             "sda",
         ),
-        ("blk_update_request: I/O error, dev vdb, sector 2048 op 0x0:(READ) flags 0x0", Trouble::Disk, "vdb"),
+        (
+            "blk_update_request: I/O error, dev vdb, sector 2048 op 0x0:(READ) flags 0x0",
+            Trouble::Disk,
+            "vdb",
+        ),
         (
             "critical medium error, dev sdb, sector 5860533160 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
             Trouble::Disk,
             "sdb",
         ),
-        ("blk_update_request: critical target error, dev nvme0n1, sector 0 op 0x3:(DISCARD)", Trouble::Disk, "nvme0n1"),
-        ("Buffer I/O error on dev dm-0, logical block 12, async page read", Trouble::Disk, "dm-0"),
-        ("Buffer I/O error on device sda1, logical block 1081345", Trouble::Disk, "sda1"),
-        ("JBD2: Detected IO errors while flushing file data on dm-3-8", Trouble::Disk, "dm-3"),
-        ("nvme nvme0: I/O 128 (I/O Cmd) QID 2 timeout, aborting", Trouble::Disk, "nvme0"),
-        ("nvme nvme1: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff", Trouble::Disk, "nvme1"),
-        ("md/raid1:md0: Disk failure on sdc1, disabling device.", Trouble::Disk, "sdc1"),
+        (
+            "blk_update_request: critical target error, dev nvme0n1, sector 0 op 0x3:(DISCARD)",
+            Trouble::Disk,
+            "nvme0n1",
+        ),
+        (
+            "Buffer I/O error on dev dm-0, logical block 12, async page read",
+            Trouble::Disk,
+            "dm-0",
+        ),
+        (
+            "Buffer I/O error on device sda1, logical block 1081345",
+            Trouble::Disk,
+            "sda1",
+        ),
+        (
+            "JBD2: Detected IO errors while flushing file data on dm-3-8",
+            Trouble::Disk,
+            "dm-3",
+        ),
+        (
+            "nvme nvme0: I/O 128 (I/O Cmd) QID 2 timeout, aborting",
+            Trouble::Disk,
+            "nvme0",
+        ),
+        (
+            "nvme nvme1: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff",
+            Trouble::Disk,
+            "nvme1",
+        ),
+        (
+            "md/raid1:md0: Disk failure on sdc1, disabling device.",
+            Trouble::Disk,
+            "sdc1",
+        ),
         (
             "EXT4-fs error (device sda2): ext4_lookup:1855: inode #131: comm ls: iget: checksum invalid",
             Trouble::FileSystem,
@@ -156,7 +206,11 @@ mod tests {
             Trouble::FileSystem,
             "dm-0",
         ),
-        ("XFS (sda3): metadata I/O error in \"xfs_buf_ioend\" at daddr 0x1 len 1 error 5", Trouble::FileSystem, "sda3"),
+        (
+            "XFS (sda3): metadata I/O error in \"xfs_buf_ioend\" at daddr 0x1 len 1 error 5",
+            Trouble::FileSystem,
+            "sda3",
+        ),
         (
             "BTRFS warning (device sdd1): csum failed root 5 ino 257 off 0 csum 0x8941f998 expected csum 0x1 mirror 1",
             Trouble::FileSystem,

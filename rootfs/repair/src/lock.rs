@@ -31,7 +31,8 @@ impl Lock {
         make_folders(root, Path::new(STATE), 0o700)?;
         let folder = open_folder(root, Path::new(STATE))?;
         let path = root.outside(&Path::new(STATE).join("lock"));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fail = |errno| Error::System {
             doing: "lock",
             path: path.clone(),
@@ -41,7 +42,10 @@ impl Lock {
             .map_err(fail)?
             .into();
         let busy = |who: &str| {
-            Error::Refused(format!("{who} is at work in {}: wait for its end, then again", root.path().display()))
+            Error::Refused(format!(
+                "{who} is at work in {}: wait for its end, then again",
+                root.path().display()
+            ))
         };
         match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Err(busy("another repair")),

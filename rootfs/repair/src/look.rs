@@ -40,8 +40,14 @@ impl Look {
     ) -> Look {
         let mut notes = Vec::new();
         let mut mode = entry.mode.unwrap_or(member.mode);
-        let user = entry.user.clone().unwrap_or_else(|| named(&member.names.0, member.owner.0));
-        let group = entry.group.clone().unwrap_or_else(|| named(&member.names.1, member.owner.1));
+        let user = entry
+            .user
+            .clone()
+            .unwrap_or_else(|| named(&member.names.0, member.owner.0));
+        let group = entry
+            .group
+            .clone()
+            .unwrap_or_else(|| named(&member.names.1, member.owner.1));
         let unknown = |what: &str, owner: &Owner, number: u32| {
             format!("this system has no {what} {owner:?}; {number} was taken")
         };
@@ -82,7 +88,9 @@ impl Look {
                 attributes.push((name, value));
             }
         }
-        let labelled = attributes.iter().any(|(name, _)| name == "security.selinux");
+        let labelled = attributes
+            .iter()
+            .any(|(name, _)| name == "security.selinux");
         if !labelled && root.exists(std::path::Path::new("etc/selinux/config")) {
             notes.push(
                 "it has no SELinux label: restorecon it in the running system, or touch /.autorelabel before the boot"
@@ -141,7 +149,10 @@ fn attributes_of(root: &Sysroot, entry: &Entry) -> Vec<(String, Vec<u8>)> {
         return Vec::new();
     };
     let mut attributes = Vec::new();
-    for name in names[..length].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+    for name in names[..length]
+        .split(|&b| b == 0)
+        .filter(|name| !name.is_empty())
+    {
         let Ok(name) = std::str::from_utf8(name) else {
             continue;
         };

@@ -83,7 +83,10 @@ mod tests {
         let mounts = b"22 1 0:2 / / rw - rootfs rootfs rw\n\
             30 22 8:2 /sub /mnt/a\\040b rw,relatime shared:1 master:2 - ext4 /dev/sda2 rw\n";
         let found = find(mounts, 30).unwrap();
-        assert_eq!((found.point, found.source), ("/mnt/a b".into(), "/dev/sda2".into()));
+        assert_eq!(
+            (found.point, found.source),
+            ("/mnt/a b".into(), "/dev/sda2".into())
+        );
         assert_eq!((&*found.kind, &*found.device), ("ext4", "8:2"));
         assert_eq!(find(mounts, 3), None);
     }

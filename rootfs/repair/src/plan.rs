@@ -66,7 +66,8 @@ impl Planner<'_> {
 
     /// Everything that differs from its package.
     pub(crate) fn all(&self, progress: &mut Progress) -> Result<Vec<Planned>, Error> {
-        let damaged = kedge_doctor::verify::damaged(self.root, self.databases, progress)?;
+        let damaged = kedge_doctor::verify::damaged(self.root, self.databases, progress)
+            .map_err(|kedge_doctor::verify::Error::Interrupted| Error::Interrupted)?;
         let task = |damaged: kedge_doctor::verify::Damaged| {
             Planned::Task(Box::new(self.task(
                 damaged.database,
@@ -78,7 +79,13 @@ impl Planner<'_> {
         Ok(self.with_twins(damaged.into_iter().map(task).collect()))
     }
 
-    fn task(&self, database: usize, package: usize, entry: Entry, differences: Vec<Difference>) -> Task {
+    fn task(
+        &self,
+        database: usize,
+        package: usize,
+        entry: Entry,
+        differences: Vec<Difference>,
+    ) -> Task {
         let path = real(self.root, &entry.path);
         let name = &self.databases[database].packages()[package].name;
         let member = diversion::packaged(self.root, &entry.path, name);
@@ -122,7 +129,12 @@ impl Planner<'_> {
         if differences.is_empty() && told {
             return Ok(Planned::Fine(entry.path));
         }
-        Ok(Planned::Task(Box::new(self.task(database, package, entry, differences))))
+        Ok(Planned::Task(Box::new(self.task(
+            database,
+            package,
+            entry,
+            differences,
+        ))))
     }
 
     /// The package that has `path`, and what it says of it; one that knows the content goes first.
@@ -139,7 +151,10 @@ impl Planner<'_> {
                 })?;
                 let Some(entry) = found else { continue };
                 let knows = |entry: &Entry| !matches!(entry.kind, Kind::Unknown | Kind::Directory);
-                if best.as_ref().is_none_or(|(_, _, best)| !knows(best) && knows(&entry)) {
+                if best
+                    .as_ref()
+                    .is_none_or(|(_, _, best)| !knows(best) && knows(&entry))
+                {
                     best = Some((database, package, entry));
                 }
             }
@@ -219,7 +234,10 @@ impl Planner<'_> {
         let mut twins = Vec::new();
         // A database that cannot be read was told before.
         let _ = self.databases[task.database].entries(task.package, &mut |entry| {
-            let is_twin = self.root.symlink_metadata(&entry.path).is_ok_and(|it| inode(it) == inode(stat));
+            let is_twin = self
+                .root
+                .symlink_metadata(&entry.path)
+                .is_ok_and(|it| inode(it) == inode(stat));
             if is_twin && !entry.configuration && real(self.root, &entry.path) != task.path {
                 twins.push(entry);
             }
@@ -236,7 +254,9 @@ impl Planner<'_> {
         let path = cleaned(typed);
         let here = cleaned(self.root.path());
         match path.strip_prefix(&here) {
-            Ok(below) if !here.as_os_str().is_empty() && self.root.symlink_metadata(&path).is_err() => {
+            Ok(below)
+                if !here.as_os_str().is_empty() && self.root.symlink_metadata(&path).is_err() =>
+            {
                 below.to_path_buf()
             }
             _ => path,

@@ -77,7 +77,9 @@ impl<'a> Quarantine<'a> {
 
     /// Begins to replace `path`.
     pub(crate) fn begin(&'a self, path: &Path) -> Result<(Case<'a>, PathBuf), Error> {
-        let mut number = Quarantine::numbers(self.root)?.last().map_or(1, |last| last + 1);
+        let mut number = Quarantine::numbers(self.root)?
+            .last()
+            .map_or(1, |last| last + 1);
         let name = loop {
             let name = number.to_string();
             match rustix::fs::mkdirat(&self.folder, &name, Mode::RWXU) {
@@ -96,9 +98,13 @@ impl<'a> Quarantine<'a> {
             above: &self.folder,
         };
         let temporary = PathBuf::from(format!("{TEMPORARY}{number}"));
-        let intent = Record::default().path("path", path).path("temporary", &temporary);
+        let intent = Record::default()
+            .path("path", path)
+            .path("temporary", &temporary);
         let begun = case.write("intent", &intent).and_then(|()| case.sync());
-        match begun.and_then(|()| rustix::fs::fsync(&self.folder).map_err(|e| self.fail("write", e))) {
+        match begun
+            .and_then(|()| rustix::fs::fsync(&self.folder).map_err(|e| self.fail("write", e)))
+        {
             Ok(()) => Ok((case, temporary)),
             Err(error) => {
                 case.abandon();
@@ -118,9 +124,9 @@ impl<'a> Quarantine<'a> {
             }
             let case = self.case(number)?;
             let intent = read_record(self.root, &folder.join("intent"));
-            let place = intent.as_ref().and_then(|intent| {
-                Some((intent.get_path("path")?, intent.get_path("temporary")?))
-            });
+            let place = intent
+                .as_ref()
+                .and_then(|intent| Some((intent.get_path("path")?, intent.get_path("temporary")?)));
             let Some((path, temporary)) = place else {
                 // Nothing was begun before the intent was on the disk.
                 case.abandon();
@@ -144,10 +150,14 @@ impl<'a> Quarantine<'a> {
             let path = path.display().to_string().escape_debug().to_string();
             if placed {
                 case.done()?;
-                found.push(format!("{path} was put in place by a run that was cut short"));
+                found.push(format!(
+                    "{path} was put in place by a run that was cut short"
+                ));
             } else {
                 case.abandon();
-                found.push(format!("{path} was not repaired by a run that was cut short"));
+                found.push(format!(
+                    "{path} was not repaired by a run that was cut short"
+                ));
             }
         }
         Ok(found)
@@ -177,7 +187,12 @@ impl<'a> Quarantine<'a> {
 
 impl Case<'_> {
     /// Keeps what is at `target`, and says what happens to it.
-    pub(crate) fn keep(&self, target: &Target, was: Option<&Stat>, record: &Record) -> Result<(), Error> {
+    pub(crate) fn keep(
+        &self,
+        target: &Target,
+        was: Option<&Stat>,
+        record: &Record,
+    ) -> Result<(), Error> {
         if let Some(was) = was {
             match target.link_to(&self.folder, Path::new(OLD)) {
                 Ok(()) => {}
@@ -218,16 +233,21 @@ impl Case<'_> {
             Err(errno) => return Err(target.fail("put the kept file beside", errno)),
         }
         let fail = |errno| self.fail("read", errno);
-        let stat = rustix::fs::statat(&self.folder, OLD, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        let stat =
+            rustix::fs::statat(&self.folder, OLD, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => {
                 use std::os::unix::ffi::OsStrExt;
                 let leads = rustix::fs::readlinkat(&self.folder, OLD, Vec::new()).map_err(fail)?;
-                target.symlink(Path::new(std::ffi::OsStr::from_bytes(leads.as_bytes())), beside)
+                target.symlink(
+                    Path::new(std::ffi::OsStr::from_bytes(leads.as_bytes())),
+                    beside,
+                )
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let from = rustix::fs::openat(&self.folder, OLD, flags, Mode::empty()).map_err(fail)?;
+                let from =
+                    rustix::fs::openat(&self.folder, OLD, flags, Mode::empty()).map_err(fail)?;
                 let to = target.create(beside)?;
                 copy_content(&from.into(), &to, &self.outside())?;
                 dress_as(&to, &stat).map_err(fail)?;
@@ -235,7 +255,9 @@ impl Case<'_> {
             }
             kind => {
                 let kind = kedge_sysroot::kind_name(kind);
-                Err(Error::Word(format!("a {kind} was there, which is not kept")))
+                Err(Error::Word(format!(
+                    "a {kind} was there, which is not kept"
+                )))
             }
         }
     }
@@ -276,7 +298,8 @@ impl Case<'_> {
     }
 
     fn create(&self, name: &str) -> Result<File, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| self.fail("make a file in", errno))?;
         Ok(file.into())
@@ -287,7 +310,8 @@ impl Case<'_> {
     }
 
     fn outside(&self) -> PathBuf {
-        self.root.outside(&Path::new(FOLDER).join(self.number.to_string()))
+        self.root
+            .outside(&Path::new(FOLDER).join(self.number.to_string()))
     }
 
     fn fail(&self, doing: &'static str, errno: Errno) -> Error {
@@ -335,7 +359,11 @@ fn copy_content(mut from: &File, mut to: &File, outside: &Path) -> Result<(), Er
 /// Owner, mode and times as they were.
 fn dress_as(file: &File, was: &Stat) -> Result<(), Errno> {
     use rustix::process::{Gid, Uid};
-    rustix::fs::fchown(file, Some(Uid::from_raw(was.st_uid)), Some(Gid::from_raw(was.st_gid)))?;
+    rustix::fs::fchown(
+        file,
+        Some(Uid::from_raw(was.st_uid)),
+        Some(Gid::from_raw(was.st_gid)),
+    )?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(was.st_mode & 0o7777))?;
     let time = rustix::fs::Timespec {
         tv_sec: was.st_mtime,

@@ -21,7 +21,8 @@ impl Record {
     }
 
     pub(crate) fn path(mut self, key: &str, value: &Path) -> Record {
-        self.0.push((key.into(), value.as_os_str().as_bytes().to_vec()));
+        self.0
+            .push((key.into(), value.as_os_str().as_bytes().to_vec()));
         self
     }
 
@@ -95,11 +96,20 @@ mod tests {
             .text("a", "b=c\\d")
             .text("a", "");
         let text = record.write();
-        assert!(text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')), "{text}");
+        assert!(
+            text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')),
+            "{text}"
+        );
         assert_eq!(Record::read(text.as_bytes()), Some(record));
         // Cut off within a line, it is not there.
         assert_eq!(Record::read(&text.as_bytes()[..text.len() - 1]), None);
-        for odd in ["", "x", "kedge repair 1\na\n", "kedge repair 1\na=\\\n", "kedge repair 1\na=\\x1\n"] {
+        for odd in [
+            "",
+            "x",
+            "kedge repair 1\na\n",
+            "kedge repair 1\na=\\\n",
+            "kedge repair 1\na=\\x1\n",
+        ] {
             assert_eq!(Record::read(odd.as_bytes()), None, "{odd}");
         }
     }

@@ -79,7 +79,8 @@ impl Workshop<'_> {
             {
                 return Ok(None);
             }
-            let record = self.record(task, source, old.as_ref(), &was, &new, &target, &temporary)?;
+            let record =
+                self.record(task, source, old.as_ref(), &was, &new, &target, &temporary)?;
             exchange(&case, &target, &temporary, old.as_ref(), &record)?;
             Ok(Some((was, new)))
         });
@@ -100,10 +101,80 @@ impl Workshop<'_> {
                     notes: look.notes,
                 })
             }
+            Err(error) => Err(self
+                .ended(case, &target, &temporary, Err(error))
+                .err()
+                .unwrap_or(Error::Interrupted)),
+        }
+    }
+
+    /// Puts a further name of `leads`, which the package has before it, in the place that `task` names; nothing is done when
+    /// what is at `leads` is not what it must be, or is elsewhere.
+    pub(crate) fn link(
+        &self,
+        task: &Task,
+        source: &Source,
+        member: &Member,
+        leads: &Path,
+    ) -> Result<Option<Done>, Error> {
+        let Kind::File {
+            digest: Some(must), ..
+        } = task.entry.kind
+        else {
+            return Ok(None);
+        };
+        let Ok(other) = self.root.open_file_itself(leads) else {
+            return Ok(None);
+        };
+        if !digest(&other, must.algorithm()).is_ok_and(|is| is == must) {
+            return Ok(None);
+        }
+        let target = Target::open(self.root, &task.path)?;
+        target.is_changeable()?;
+        let old = target.stat()?;
+        let (folder, name) = self.root.open_parent(leads)?;
+        let (case, temporary) = self.quarantine.begin(&task.path)?;
+        if target.link_from(&folder, &name, &temporary).is_err() {
+            case.abandon();
+            return Ok(None);
+        }
+        let was = self.was(&target, old.as_ref(), task);
+        let new = must.to_string();
+        let done = self
+            .record(task, source, old.as_ref(), &was, &new, &target, &temporary)
+            .and_then(|record| {
+                target.sync()?;
+                exchange(&case, &target, &temporary, old.as_ref(), &record)
+            });
+        self.ended(case, &target, &temporary, done)?
+            .map_or(Ok(None), |number| {
+                Ok(Some(Done {
+                    kept: Some(number),
+                    was: word(&was, old.as_ref()),
+                    is: format!(
+                        "a further name of {}, mode {:04o}",
+                        shown(leads).display(),
+                        member.mode
+                    ),
+                    notes: Vec::new(),
+                }))
+            })
+    }
+
+    /// Removes what is left when it was not done.
+    fn ended(
+        &self,
+        case: Case,
+        target: &Target,
+        temporary: &Path,
+        done: Result<(), Error>,
+    ) -> Result<Option<u64>, Error> {
+        match done {
+            Ok(()) => Ok(Some(case.number)),
             Err(error) => {
-                // After the exchange there is none; the case then says that it was.
-                if !matches!(target.stat_of(&temporary), Ok(None)) {
-                    target.remove_temporary(&temporary);
+                // After the exchange there is no such file; the case then says that it was.
+                if !matches!(target.stat_of(temporary), Ok(None)) {
+                    target.remove_temporary(temporary);
                     case.abandon();
                 }
                 Err(error)
@@ -169,7 +240,10 @@ impl Workshop<'_> {
                 Err(error) => error.to_string(),
             },
             FileType::RegularFile => {
-                let file = self.root.open_file_itself(&task.path).map_err(|error| error.to_string());
+                let file = self
+                    .root
+                    .open_file_itself(&task.path)
+                    .map_err(|error| error.to_string());
                 let digest = file.and_then(|file| sha256(file).map_err(|error| error.to_string()));
                 digest.map_or_else(
                     |error| format!("unreadable ({error})"),
@@ -203,7 +277,10 @@ impl Workshop<'_> {
         for step in source.trust {
             record = record.text("trust", step);
         }
-        record = record.text("was", was).text("is", new).text("new-inode", inode);
+        record = record
+            .text("was", was)
+            .text("is", new)
+            .text("new-inode", inode);
         if let Some(old) = old {
             record = record
                 .text("old-mode", format!("{:06o}", old.st_mode))
@@ -241,7 +318,11 @@ pub(crate) fn now() -> u64 {
 fn word(was: &str, old: Option<&Stat>) -> String {
     match old {
         Some(old) if FileType::from_raw_mode(old.st_mode) == FileType::RegularFile => {
-            format!("{was}, {} bytes, mode {:04o}", old.st_size, old.st_mode & 0o7777)
+            format!(
+                "{was}, {} bytes, mode {:04o}",
+                old.st_size,
+                old.st_mode & 0o7777
+            )
         }
         _ => was.into(),
     }
@@ -294,9 +375,13 @@ fn pour(
     })
 }
 
-/// Of all that can be read.
-pub(crate) fn sha256(mut file: impl Read) -> std::io::Result<Digest> {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
+/// Of a whole file.
+pub(crate) fn sha256(file: impl Read) -> std::io::Result<Digest> {
+    digest(file, Algorithm::Sha256)
+}
+
+fn digest(mut file: impl Read, algorithm: Algorithm) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 64 << 10];
     loop {
         match file.read(&mut buffer) {

@@ -87,7 +87,8 @@ impl Target {
 
     /// Makes a file beside it that is nobody's business yet.
     pub(crate) fn create(&self, name: &Path) -> Result<File, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| self.fail("make a file beside", errno))?;
         Ok(file.into())
@@ -120,7 +121,12 @@ impl Target {
     }
 
     /// `name` in `folder` becomes `beside` in this one.
-    pub(crate) fn link_from(&self, folder: impl AsFd, name: &Path, beside: &Path) -> Result<(), Errno> {
+    pub(crate) fn link_from(
+        &self,
+        folder: impl AsFd,
+        name: &Path,
+        beside: &Path,
+    ) -> Result<(), Errno> {
         rustix::fs::linkat(folder, name, &self.folder, beside, AtFlags::empty())
     }
 
@@ -148,7 +154,11 @@ impl Target {
 
     /// Takes `name` beside it away, if it is there and is one of ours.
     pub(crate) fn remove_temporary(&self, name: &Path) {
-        if name.as_os_str().as_bytes().starts_with(TEMPORARY.as_bytes()) {
+        if name
+            .as_os_str()
+            .as_bytes()
+            .starts_with(TEMPORARY.as_bytes())
+        {
             let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
         }
     }

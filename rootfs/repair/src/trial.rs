@@ -42,7 +42,9 @@ pub(crate) fn load(root: &Sysroot, interpreter: &Path, path: &Path) -> Trial {
         // 0: a program; 2: a library.
         match run(root, interpreter, &["--verify"], path, false) {
             Ok(Ran { status, .. }) if matches!(status.code(), Some(0 | 2)) => {}
-            Ok(ran) => return Trial::Fails(ran.words("does not take it for something it can load")),
+            Ok(ran) => {
+                return Trial::Fails(ran.words("does not take it for something it can load"));
+            }
             Err(why) => return Trial::Untried(why),
         }
     }
@@ -50,13 +52,23 @@ pub(crate) fn load(root: &Sysroot, interpreter: &Path, path: &Path) -> Trial {
     match run(root, interpreter, list, path, !musl) {
         Ok(ran) if ran.status.success() => {
             let is_missing = |line: &&str| {
-                line.contains("=> not found") || line.contains("not found (required by") || line.contains("Error loading")
+                line.contains("=> not found")
+                    || line.contains("not found (required by")
+                    || line.contains("Error loading")
             };
             if let Some(line) = ran.said.lines().find(is_missing) {
                 return Trial::Fails(line.trim().to_string());
             }
-            let is_symbol = |line: &&str| line.contains("undefined symbol") || line.contains("symbol not found");
-            Trial::Loads(ran.said.lines().filter(is_symbol).map(|line| line.trim().to_string()).collect())
+            let is_symbol = |line: &&str| {
+                line.contains("undefined symbol") || line.contains("symbol not found")
+            };
+            Trial::Loads(
+                ran.said
+                    .lines()
+                    .filter(is_symbol)
+                    .map(|line| line.trim().to_string())
+                    .collect(),
+            )
         }
         Ok(ran) => Trial::Fails(ran.words("does not load it")),
         Err(why) => Trial::Untried(why),
@@ -71,7 +83,11 @@ struct Ran {
 
 impl Ran {
     fn words(&self, otherwise: &str) -> String {
-        let line = self.said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let line = self
+            .said
+            .lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty());
         let line = line.unwrap_or(otherwise);
         match self.status.signal() {
             Some(signal) => format!("killed by signal {signal}: {line}"),
@@ -81,14 +97,27 @@ impl Ran {
 }
 
 /// Runs `interpreter OPTIONS PATH` in ROOT.
-fn run(root: &Sysroot, interpreter: &Path, options: &[&str], path: &Path, trace: bool) -> Result<Ran, String> {
+fn run(
+    root: &Sysroot,
+    interpreter: &Path,
+    options: &[&str],
+    path: &Path,
+    trace: bool,
+) -> Result<Ran, String> {
     let folder = root
         .handle(Path::new(""), OFlags::DIRECTORY)
         .map_err(|error| error.to_string())?;
     let mut command = Command::new(interpreter);
-    command.args(options).arg(Path::new("/").join(path)).env_clear();
+    command
+        .args(options)
+        .arg(Path::new("/").join(path))
+        .env_clear();
     if trace {
-        command.envs([("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_WARN", "yes"), ("LD_BIND_NOW", "yes")]);
+        command.envs([
+            ("LD_TRACE_LOADED_OBJECTS", "1"),
+            ("LD_WARN", "yes"),
+            ("LD_BIND_NOW", "yes"),
+        ]);
     }
     let (mut reader, writer) = io::pipe().map_err(|error| error.to_string())?;
     let again = writer.try_clone().map_err(|error| error.to_string())?;
@@ -97,7 +126,9 @@ fn run(root: &Sysroot, interpreter: &Path, options: &[&str], path: &Path, trace:
     let folder_number = folder.as_raw_fd();
     // SAFETY: between fork and exec only system calls are made (async-signal-safe), on memory that was made before.
     unsafe { command.pre_exec(move || enclose(folder_number, &dot)) };
-    let mut child = command.spawn().map_err(|error| format!("{}: {error}", interpreter.display()))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{}: {error}", interpreter.display()))?;
     // The command holds the writing ends; the reader would wait for them.
     drop(command);
     let collector = std::thread::spawn(move || {
@@ -123,7 +154,10 @@ fn wait(child: &mut Child) -> Result<ExitStatus, String> {
                 // Its child, the first of its own process numbers, ends with it.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("the linker did not end within {} s", LONGEST.as_secs()));
+                return Err(format!(
+                    "the linker did not end within {} s",
+                    LONGEST.as_secs()
+                ));
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -145,7 +179,12 @@ fn enclose(folder: i32, dot: &CString) -> io::Result<()> {
         done(unsafe { libc::setrlimit(what, &limit) })
     };
     // A kernel without some of these still has the others; what encloses in any case is chroot and the user.
-    for space in [libc::CLONE_NEWNS, libc::CLONE_NEWNET, libc::CLONE_NEWIPC, libc::CLONE_NEWPID] {
+    for space in [
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWPID,
+    ] {
         // SAFETY: takes a number.
         unsafe { libc::unshare(space) };
     }
@@ -190,7 +229,10 @@ fn become_waiter(child: libc::pid_t) -> ! {
         }
         if libc::WIFSIGNALED(status) {
             libc::signal(libc::WTERMSIG(status), libc::SIG_DFL);
-            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            let none = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
             libc::setrlimit(libc::RLIMIT_CORE, &none);
             libc::kill(libc::getpid(), libc::WTERMSIG(status));
         }
