@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kedge_sysroot::Sysroot;
 
 use crate::dpkg::Dpkg;
+use crate::rpm::Rpm;
 use crate::{Entry, Family, Package};
 
 /// What is wrong with a database.
@@ -61,6 +62,9 @@ pub fn open(root: &Sysroot) -> Result<Vec<Box<dyn Database + '_>>, Error> {
     let mut databases: Vec<Box<dyn Database + '_>> = Vec::new();
     if let Some(dpkg) = Dpkg::open(root)? {
         databases.push(Box::new(dpkg));
+    }
+    if let Some(rpm) = Rpm::open(root)? {
+        databases.push(Box::new(rpm));
     }
     Ok(databases)
 }

@@ -11,6 +11,7 @@ mod dpkg;
 mod entry;
 mod glob;
 mod name;
+mod rpm;
 mod scan;
 mod store;
 

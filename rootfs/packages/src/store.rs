@@ -40,11 +40,6 @@ impl Store {
         }
     }
 
-    /// As seen from outside.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
@@ -62,16 +57,6 @@ impl Store {
                 Err(self.damaged(offset, why))
             }
             Err(error) => Err(unread(&self.path, &error)),
-        }
-    }
-
-    /// As many bytes as are there, at most all of `buffer`.
-    pub(crate) fn read_some(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            match self.file.read_at(buffer, offset) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                read => return read.map_err(|error| unread(&self.path, &error)),
-            }
         }
     }
 
