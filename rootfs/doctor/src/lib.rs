@@ -1,6 +1,7 @@
 //! `doctor` and `verify`: what is broken in an installed system.
 
 mod accounts;
+pub mod closure;
 mod compare;
 mod content;
 mod device;
