@@ -111,8 +111,8 @@ mod tests {
         for text in [
             "cap_net_raw=ep",
             "cap_net_raw,cap_net_admin=p",
-            "cap_net_raw=p cap_checkpoint_restore+eip",
-            "cap_setuid=ep cap_setuid-e",
+            "cap_net_raw,cap_checkpoint_restore=eip",
+            "cap_setuid,cap_setgid=ep cap_setgid-ep",
         ] {
             std::fs::write(&path, "").unwrap();
             let set = Command::new("setcap")

@@ -62,8 +62,10 @@ fn tree(at: &Path) {
     );
 }
 
+type Members = Vec<(Member, Vec<u8>)>;
+
 /// Each member's path, with what matters of it and its content.
-fn members(package: &[u8]) -> Result<(Package, Vec<(Member, Vec<u8>)>), Error> {
+fn members(package: &[u8]) -> Result<(Package, Members), Error> {
     let mut members = Vec::new();
     let read = read(&mut { package }, &mut |member, content| {
         let mut bytes = Vec::new();
