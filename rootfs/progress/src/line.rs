@@ -75,7 +75,7 @@ impl Progress {
 
     /// It turns out that there are `total` bytes in all.
     pub fn expect(&mut self, total: u64) {
-        self.total = total;
+        self.total = Some(total);
     }
 
     /// More has come, or some of it is to come again.
