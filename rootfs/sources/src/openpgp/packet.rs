@@ -96,7 +96,7 @@ mod tests {
         let long = [7; 300];
         let mut bytes = vec![0x99, 0, 2, 1, 2, 0x88, 1, 3];
         bytes.extend([0xc2, 1, 4, 0xcd, 255, 0, 0, 0, 1, 5]);
-        bytes.extend([0xc6, 192, 300 - 192]);
+        bytes.extend([0xc6, 192, 108]);
         bytes.extend(long);
         let packets: Result<Vec<_>, _> = Packets::of(&bytes).collect();
         let expected: Vec<Packet> = vec![

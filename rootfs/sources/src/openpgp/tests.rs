@@ -25,7 +25,6 @@ impl Gpg {
             .arg(&self.0)
             .args(["--batch", "--yes", "--pinentry-mode", "loopback"])
             .args(["--passphrase", "", "--trust-model", "always"])
-            .args(["--cert-digest-algo", "SHA256"])
             .args(arguments)
             .output()
             .expect("gpg runs");

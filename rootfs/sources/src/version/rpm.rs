@@ -69,7 +69,8 @@ fn pacman(a: &str, b: &str) -> Ordering {
     if a == b {
         return Ordering::Equal;
     }
-    loop {
+    // What is left over of one of them keeps its separators: 1.0 is older than 1.0.a.
+    while !a.is_empty() && !b.is_empty() {
         let separators = |text: &[u8]| {
             let count = text.iter().take_while(|b| !b.is_ascii_alphanumeric());
             count.count()
