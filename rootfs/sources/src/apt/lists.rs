@@ -114,10 +114,10 @@ fn file_name(entry: &Entry, file: &str) -> String {
     const QUOTED: &[u8] = b"\\|{}[]<>\"^~_=!@#$%^&*";
     let uri = entry.uri.split_once("://").map_or(&*entry.uri, |(_, r)| r);
     // Without a login.
-    let (host, path) = uri.split_once('/').unwrap_or((uri, ""));
+    let (host, path) = uri.split_at(uri.find('/').unwrap_or(uri.len()));
     let host = host.rsplit('@').next().unwrap_or_default();
     let mut name = String::new();
-    for byte in format!("{host}/{path}/{}/{file}", entry.dist()).bytes() {
+    for byte in format!("{host}{path}/{}/{file}", entry.dist()).bytes() {
         match byte {
             b'/' => name.push('_'),
             b if QUOTED.contains(&b) || !(0x21..0x7f).contains(&b) => {

@@ -1,71 +1,15 @@
 //! Against keys and signatures that the real gpg makes.
 
-use std::path::PathBuf;
-use std::process::Command;
+#[path = "../../tests/support/gpg.rs"]
+mod gpg;
 
 use super::*;
+use gpg::Gpg;
 
-/// A home of gpg's, which goes when this is dropped.
-pub(crate) struct Gpg(PathBuf);
-
-impl Gpg {
-    pub(crate) fn new(name: &str) -> Gpg {
-        // A socket's path must be short.
-        let home = std::env::temp_dir().join(format!("kg-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&home).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&home, mode).unwrap();
-        Gpg(home)
-    }
-
-    /// What gpg writes when it is run so.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Vec<u8> {
-        let output = Command::new("gpg")
-            .arg("--homedir")
-            .arg(&self.0)
-            .args(["--batch", "--yes", "--pinentry-mode", "loopback"])
-            .args(["--passphrase", "", "--trust-model", "always"])
-            .args(arguments)
-            .output()
-            .expect("gpg runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "gpg {arguments:?}: {said}");
-        output.stdout
-    }
-
-    /// A file for gpg to read.
-    pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn detached(&self, data: &[u8], more: &[&str]) -> Vec<u8> {
-        let file = self.file("data", data);
-        let out = self.0.join("data.sig");
-        let mut arguments = vec!["-o", out.to_str().unwrap()];
-        arguments.extend(more);
-        arguments.extend(["-b", &file]);
-        self.run(&arguments);
-        std::fs::read(out).unwrap()
-    }
-
-    fn keyring(&self) -> Keyring {
-        let mut keyring = Keyring::default();
-        keyring.add(&self.run(&["--export"]), "test.gpg").unwrap();
-        keyring
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        let _ = Command::new("gpgconf")
-            .arg("--homedir")
-            .arg(&self.0)
-            .args(["--kill", "all"])
-            .status();
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn keyring(gpg: &Gpg) -> Keyring {
+    let mut keyring = Keyring::default();
+    keyring.add(&gpg.run(&["--export"]), "test.gpg").unwrap();
+    keyring
 }
 
 fn now() -> u64 {
@@ -87,7 +31,7 @@ fn keys_of_each_kind_are_believed_and_nothing_else() {
         let gpg = Gpg::new(algorithm);
         let id = format!("Archive {algorithm} <a@example.org>");
         gpg.run(&["--quick-gen-key", &id, algorithm, "sign", "never"]);
-        let keyring = gpg.keyring();
+        let keyring = keyring(&gpg);
         let signature = gpg.detached(DATA, &[]);
         let signer =
             check(&keyring, &signature, DATA).unwrap_or_else(|e| panic!("{algorithm}: {e}"));
@@ -125,8 +69,8 @@ fn a_key_that_is_not_in_the_keyring_is_named() {
         gpg.run(&["--quick-gen-key", id, "ed25519", "sign", "never"]);
     }
     let signature = gpg.detached(DATA, &[]);
-    let error = check(&other.keyring(), &signature, DATA).unwrap_err();
-    let print = &gpg.keyring().certificates()[0].fingerprint();
+    let error = check(&keyring(&other), &signature, DATA).unwrap_err();
+    let print = &keyring(&gpg).certificates()[0].fingerprint();
     assert!(
         error.contains(print) && error.contains("no such key"),
         "{error}"
@@ -134,7 +78,7 @@ fn a_key_that_is_not_in_the_keyring_is_named() {
     // Of several signatures one by a known key is enough.
     let both = [signature, other.detached(DATA, &[])].concat();
     assert_eq!(
-        check(&other.keyring(), &both, DATA).unwrap().name,
+        check(&keyring(&other), &both, DATA).unwrap().name,
         "b@example.org"
     );
 }
@@ -151,12 +95,12 @@ fn weak_hashes_are_refused() {
     ]);
     for (hash, name) in [("SHA1", "SHA-1"), ("SHA224", "SHA-224")] {
         let signature = gpg.detached(DATA, &["--digest-algo", hash]);
-        let error = check(&gpg.keyring(), &signature, DATA).unwrap_err();
+        let error = check(&keyring(&gpg), &signature, DATA).unwrap_err();
         assert!(error.contains(name), "{error}");
     }
     for hash in ["SHA256", "SHA384", "SHA512"] {
         let signature = gpg.detached(DATA, &["--digest-algo", hash]);
-        check(&gpg.keyring(), &signature, DATA).unwrap();
+        check(&keyring(&gpg), &signature, DATA).unwrap();
     }
 }
 
@@ -170,7 +114,7 @@ fn a_short_key_is_refused() {
         "sign",
         "never",
     ]);
-    let error = check(&gpg.keyring(), &gpg.detached(DATA, &[]), DATA).unwrap_err();
+    let error = check(&keyring(&gpg), &gpg.detached(DATA, &[]), DATA).unwrap_err();
     assert!(error.contains("1024"), "{error}");
 }
 
@@ -184,7 +128,7 @@ fn a_dsa_key_is_said_to_be_one() {
         "sign",
         "never",
     ]);
-    let error = check(&gpg.keyring(), &gpg.detached(DATA, &[]), DATA).unwrap_err();
+    let error = check(&keyring(&gpg), &gpg.detached(DATA, &[]), DATA).unwrap_err();
     assert!(error.contains("DSA"), "{error}");
 }
 
@@ -195,21 +139,21 @@ fn a_key_that_had_expired_is_not_believed_but_what_it_signed_before_is() {
     let made = ["--quick-gen-key", "a@example.org", "ed25519", "sign", "2d"];
     gpg.run(&[&then[..], &made].concat());
     let signed = |time| gpg.detached(DATA, &["--faked-system-time", time]);
-    check(&gpg.keyring(), &signed("20200102T000000"), DATA).unwrap();
+    check(&keyring(&gpg), &signed("20200102T000000"), DATA).unwrap();
     // gpg itself refuses to sign with it later; the clock of whoever signs may say what it likes.
     let good = signed("20200102T000000");
-    let mut keyring = gpg.keyring();
+    let mut keyring = keyring(&gpg);
     keyring.retain(|_| false);
     assert!(check(&keyring, &good, DATA).is_err());
     // The same key with a longer life signs later; the keyring knows only the short one.
-    let short = gpg.keyring();
+    let short = keyring(&gpg);
     let print = short.certificates()[0].fingerprint();
     let longer = ["--quick-set-expire", &print, "20y"];
     gpg.run(&[&["--faked-system-time", "20200102T120000"], &longer[..]].concat());
     let late = signed("20200110T000000");
     let error = check(&short, &late, DATA).unwrap_err();
     assert!(error.contains("expired on 2020-01-03"), "{error}");
-    check(&gpg.keyring(), &late, DATA).unwrap();
+    check(&keyring(&gpg), &late, DATA).unwrap();
 }
 
 #[test]
@@ -225,7 +169,7 @@ fn a_signature_of_the_future_or_one_that_is_over_is_not_believed() {
     ];
     gpg.run(&[&then[..], &made].concat());
     let future = gpg.detached(DATA, &["--faked-system-time", "20901231T000000"]);
-    let error = check(&gpg.keyring(), &future, DATA).unwrap_err();
+    let error = check(&keyring(&gpg), &future, DATA).unwrap_err();
     assert!(
         error.contains("2090-12-31") && error.contains("clock"),
         "{error}"
@@ -239,7 +183,7 @@ fn a_signature_of_the_future_or_one_that_is_over_is_not_believed() {
             "2d",
         ],
     );
-    let error = check(&gpg.keyring(), &over, DATA).unwrap_err();
+    let error = check(&keyring(&gpg), &over, DATA).unwrap_err();
     assert!(error.contains("it has expired"), "{error}");
 }
 
@@ -254,18 +198,18 @@ fn a_revoked_key_is_not_believed() {
         "never",
     ]);
     let signature = gpg.detached(DATA, &[]);
-    let keyring = gpg.keyring();
+    let keyring = keyring(&gpg);
     check(&keyring, &signature, DATA).unwrap();
     let print = keyring.certificates()[0].fingerprint();
-    let file = gpg.0.join(format!("openpgp-revocs.d/{print}.rev"));
-    let revocation = std::fs::read_to_string(file).unwrap();
+    let revocation = std::fs::read(gpg.path(&format!("openpgp-revocs.d/{print}.rev"))).unwrap();
+    let revocation = String::from_utf8(revocation).unwrap();
     // gpg puts a colon in front, so that nobody takes it by mistake.
     let file = gpg.file(
         "revocation",
         revocation.replace(":-----", "-----").as_bytes(),
     );
     gpg.run(&["--import", &file]);
-    let error = check(&gpg.keyring(), &signature, DATA).unwrap_err();
+    let error = check(&keyring(&gpg), &signature, DATA).unwrap_err();
     assert!(error.contains("revoked"), "{error}");
 }
 
@@ -279,12 +223,12 @@ fn subkeys_sign_when_they_are_bound_and_may() {
         "cert",
         "never",
     ]);
-    let print = gpg.keyring().certificates()[0].fingerprint();
+    let print = keyring(&gpg).certificates()[0].fingerprint();
     gpg.run(&["--quick-add-key", &print, "ed25519", "sign", "never"]);
     gpg.run(&["--quick-add-key", &print, "cv25519", "encr", "never"]);
     let signature = gpg.detached(DATA, &[]);
     let exported = gpg.run(&["--export"]);
-    let signer = check(&gpg.keyring(), &signature, DATA).unwrap();
+    let signer = check(&keyring(&gpg), &signature, DATA).unwrap();
     assert_eq!(signer.fingerprint, print);
 
     // Without the binding signature, or under another's primary key, it is nobody's.
@@ -358,7 +302,7 @@ fn damaged_keyrings_and_signatures_are_errors_at_most() {
         "sign",
         "never",
     ]);
-    let print = gpg.keyring().certificates()[0].fingerprint();
+    let print = keyring(&gpg).certificates()[0].fingerprint();
     gpg.run(&["--quick-add-key", &print, "ed25519", "sign", "never"]);
     let (keys, signature) = (gpg.run(&["--export"]), gpg.detached(DATA, &[]));
     for bytes in [&keys, &signature] {
