@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kedge_packages::{Family, Package};
@@ -23,7 +24,10 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kedge-src-{}-{name}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kedge-src-{}-{number}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -213,9 +217,7 @@ pub fn nowhere(root: &Folder, wanted: &Package, from: Option<From>) -> String {
 
 /// What fetching gives.
 pub fn fetch(candidate: &Candidate) -> Result<Vec<u8>, String> {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = Folder::new(&format!("fetch-{number}"));
+    let folder = Folder::new("fetch");
     let mut file = std::fs::File::options()
         .read(true)
         .write(true)
