@@ -56,6 +56,9 @@ manual_add_modules virtio_pci virtio_blk virtio_net ext4
 END
 chmod 755 "$hook""#;
 
+/// Whoever sits at the serial line is root: sshd's init script says nothing when sshd does not even start.
+const TERMINAL: &str = "S0:23:respawn:/sbin/agetty --autologin root -L 115200 ttyS0 vt100\n";
+
 const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n";
 
 /// What to install, and what to make of it.
@@ -87,7 +90,13 @@ impl Recipe {
     pub(super) fn name(&self) -> String {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let numbers = format!("{EDITION} {:?} {SUITE} {ADDRESS} {MIRROR}", self.disk);
-        for text in [&numbers, INITRAMFS, INTERFACES, &self.packages.join(" ")] {
+        for text in [
+            &numbers,
+            INITRAMFS,
+            TERMINAL,
+            INTERFACES,
+            &self.packages.join(" "),
+        ] {
             hasher.update(text.as_bytes());
             hasher.update(b"\0");
         }
@@ -186,6 +195,8 @@ fn configure(root: &Path, place: &Path) -> Result<()> {
         "etc/network/interfaces",
         &format!("{INTERFACES}\taddress {ADDRESS}/24\n\tgateway 192.0.2.1\n"),
     )?;
+    let inittab = fs::read_to_string(root.join("etc/inittab"))?;
+    write("etc/inittab", &(inittab + TERMINAL))?;
     let key = SshKey::new(place, "operator")?;
     write("root/.ssh/authorized_keys", &format!("{}\n", key.public()))?;
     for (name, mode) in [("root/.ssh", 0o700), ("root/.ssh/authorized_keys", 0o600)] {
