@@ -28,6 +28,8 @@ enum Benchmark {
     Ssh,
     /// A thousand stamps of kedge.iso, on xfs with reflinks and on the checkout's file system
     Stamp,
+    /// Nothing: the story of the corrupted ELF is told and recorded anew for README (tests/pictures/story.svg)
+    Story,
     /// verify and doctor beside debsums and md5sum over a Debian of 1 GB, from a cold and a warm cache: be root
     Verify,
 }
@@ -45,6 +47,7 @@ pub(crate) fn run(
         Benchmark::Packs => "bench-packs",
         Benchmark::Ssh => "bench-ssh",
         Benchmark::Stamp => "bench-stamp",
+        Benchmark::Story => "bench-story",
         Benchmark::Verify => "bench-verify",
     };
     let status = Command::new(cargo())
