@@ -15,7 +15,7 @@ use crate::mirror;
 use crate::ssh_key::SshKey;
 
 /// To be raised when this file makes something else of the same words.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 /// Debian 12's name.
 const SUITE: &str = "bookworm";
@@ -218,11 +218,15 @@ fn configure(root: &Path, place: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes the files of a folder, and keeps folders in it: packages own them.
 fn empty(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
     }
-    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))
+    Ok(())
 }
 
 /// Copies the one file in /boot whose name begins so.
