@@ -137,6 +137,10 @@ pub const PACKAGES: &[Package] = &[
     ),
     test("libarchive-tools", "bsdtar, which makes pacman packages"),
     test("fakeroot", "pacman asks whether it is root"),
+    test("mmdebstrap", "installs the systems that are broken and repaired"),
+    test("apt-utils", "apt-ftparchive makes the index of a mirror"),
+    test("gpg", "signs the index of a mirror"),
+    test("debsums", "what verify is measured beside"),
 ];
 
 /// Packages that would start a server on this host, and its unit: it is masked before the package
