@@ -13,7 +13,7 @@ fn main() {
         let took = t.elapsed();
         let ps = parts(&bytes);
         print!("{file} {:?}", took);
-        for part in [Part::Header, Part::ProgramHeaders, Part::Dynamic, Part::Relocations, Part::Symbols, Part::Strings, Part::Hash, Part::Versions, Part::Notes, Part::SectionHeaders] {
+        for part in [Part::Relocations, Part::Header, Part::ProgramHeaders, Part::Dynamic, Part::Relocations, Part::Symbols, Part::Strings, Part::Hash, Part::Versions, Part::Notes, Part::SectionHeaders] {
             let ranges: Vec<_> = ps.iter().filter(|p| p.0 == part).map(|p| p.1.clone()).collect();
             let total: u64 = ranges.iter().map(|r| (r.end - r.start) * 8).sum();
             if total == 0 { continue; }

@@ -132,7 +132,7 @@ fn load(view: &View<'_>, program: &ProgramHeader, loaded: &[(usize, &Section)], 
     agree(program.p_vaddr.saturating_add(program.p_memsz) == end, "p_memsz");
     let said = program.p_vaddr.saturating_add(program.p_filesz);
     let empty = view.sections.iter().any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == said && s.is_in_file());
-    agree(said == file_end || empty, "p_filesz");
+    agree(said == file_end.max(program.p_vaddr) || empty, "p_filesz");
     agree(program.p_flags == flags, "p_flags");
 }
 
