@@ -20,6 +20,7 @@ mod symbols;
 mod tables;
 mod versions;
 
+use crate::blocks::zeroed_in;
 use crate::view::{MAGIC, View};
 use crate::{Finding, Part};
 use findings::Findings;
@@ -42,6 +43,7 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     programs::check(&view, &mut findings);
     sections::check(&view, &mut findings);
     layout::check(&view, &mut findings);
+    zeroes(&view, &mut findings);
     let frames = frames::Frames::read(&view);
     frames::check(&view, &frames, &mut findings);
     if view.is_debug_file() || !view.is_for_linux() {
@@ -57,6 +59,14 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     order::check(&view, &tables, &mut findings);
     coverage::check(&view, &tables, &frames, &mut findings);
     findings.finish()
+}
+
+/// Sectors of zeros where there are none by nature.
+fn zeroes(view: &View<'_>, findings: &mut Findings) {
+    for (region, among) in zeroed_in(view) {
+        let text = format!("{region}, in {among}, where there is something; {} bytes are a block of a disk", region.alignment());
+        findings.damage(Part::Content, region.bytes, text);
+    }
 }
 
 /// The magic number, or nearly: one byte of it is off, and the rest of the header speaks for it.
