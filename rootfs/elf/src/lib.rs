@@ -3,6 +3,7 @@
 //!
 //! The bytes are hostile: nothing here panics, loops or allocates more than a small multiple of the file's length.
 
+pub mod blocks;
 mod check;
 mod finding;
 mod machine;
@@ -12,6 +13,7 @@ mod parts;
 mod versions;
 mod view;
 
+pub use blocks::{Change, Region, compare_blocks};
 pub use check::check;
 pub use finding::{Finding, Part, Severity};
 pub use object::{Object, VersionNeeded, is_elf};

@@ -130,7 +130,9 @@ fn load(view: &View<'_>, program: &ProgramHeader, loaded: &[(usize, &Section)], 
     let empty = view.sections.iter().any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == program.p_vaddr);
     agree(program.p_vaddr == start || has_headers || empty, "p_vaddr");
     agree(program.p_vaddr.saturating_add(program.p_memsz) == end, "p_memsz");
-    agree(program.p_filesz == file_end.saturating_sub(program.p_vaddr), "p_filesz");
+    let said = program.p_vaddr.saturating_add(program.p_filesz);
+    let empty = view.sections.iter().any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == said && s.is_in_file());
+    agree(said == file_end.max(program.p_vaddr) || empty, "p_filesz");
     agree(program.p_flags == flags, "p_flags");
 }
 
@@ -142,7 +144,7 @@ fn relro(program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl
     // lld fills memory up to the end of the page, and the file only as far as there is something.
     let file_end = program.p_vaddr.saturating_add(program.p_filesz);
     let fills = program.p_filesz < program.p_memsz
-        && loaded.iter().any(|(_, s)| s.addresses().start == file_end && !s.is_in_file());
+        && loaded.iter().any(|(_, s)| s.is_in_file() && s.addresses().end == file_end || !s.is_in_file() && s.header.sh_addr == file_end);
     agree(program.p_filesz == program.p_memsz || fills, "p_filesz");
     // gold says what the sections say.
     agree(matches!(program.p_flags, PF_R | 6), "p_flags");

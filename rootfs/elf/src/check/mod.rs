@@ -4,6 +4,7 @@
 //! twice (program headers, section headers and the dynamic section tell of the same places), is damage where it is
 //! otherwise. And what this very file does everywhere but in one place ([`findings::Custom`]) is damage in that place.
 
+mod coverage;
 mod dynamic;
 mod findings;
 mod frames;
@@ -19,6 +20,7 @@ mod symbols;
 mod tables;
 mod versions;
 
+use crate::blocks::zeroed_in;
 use crate::view::{MAGIC, View};
 use crate::{Finding, Part};
 use findings::Findings;
@@ -41,6 +43,7 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     programs::check(&view, &mut findings);
     sections::check(&view, &mut findings);
     layout::check(&view, &mut findings);
+    zeroes(&view, &mut findings);
     let frames = frames::Frames::read(&view);
     frames::check(&view, &frames, &mut findings);
     if view.is_debug_file() || !view.is_for_linux() {
@@ -52,9 +55,18 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     versions::check(&view, &tables, &mut findings);
     symbols::check(&view, &tables, &mut findings);
     hash::check(&view, &tables, &mut findings);
-    relocations::check(&view, &tables, &mut findings);
+    relocations::check(&view, &tables, &frames, &mut findings);
     order::check(&view, &tables, &mut findings);
+    coverage::check(&view, &tables, &frames, &mut findings);
     findings.finish()
+}
+
+/// Sectors of zeros where there are none by nature.
+fn zeroes(view: &View<'_>, findings: &mut Findings) {
+    for (region, among) in zeroed_in(view) {
+        let text = format!("{region}, in {among}, where there is something; {} bytes are a block of a disk", region.alignment());
+        findings.damage(Part::Content, region.bytes, text);
+    }
 }
 
 /// The magic number, or nearly: one byte of it is off, and the rest of the header speaks for it.

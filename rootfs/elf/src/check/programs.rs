@@ -226,7 +226,7 @@ fn interpreter(view: &View<'_>, findings: &mut Findings) {
     let bytes = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
     let path = view.part(bytes.clone()).unwrap_or_default();
     // On some machines it is filled up with zeros.
-    let text = view.interpreter().filter(|t| path[t.len()..].iter().all(|&b| b == 0) && t.len() as u64 + 9 > program.p_filesz);
+    let text = view.interpreter().filter(|t| path.iter().skip(t.len()).all(|&b| b == 0) && t.len() as u64 + 9 > program.p_filesz);
     let good = text.is_some_and(|t| t.starts_with(b"/") && t.iter().all(|b| b.is_ascii_graphic()));
     if !good && !view.is_debug_file() {
         let text = format!(
