@@ -4,6 +4,8 @@ mod berkeley;
 mod chain;
 mod files;
 mod header;
+#[cfg(test)]
+mod kinds;
 mod ndb;
 #[cfg(test)]
 mod real;
