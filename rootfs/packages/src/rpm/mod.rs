@@ -4,6 +4,8 @@ mod berkeley;
 mod chain;
 mod files;
 mod header;
+#[cfg(test)]
+mod kinds;
 mod ndb;
 #[cfg(test)]
 mod real;
@@ -43,13 +45,19 @@ pub(crate) struct Rpm<'a> {
 impl<'a> Rpm<'a> {
     /// `None` where rpm never was, or has no packages (on a Debian with rpm as a tool).
     pub(crate) fn open(root: &'a Sysroot) -> Result<Option<Rpm<'a>>, Error> {
-        let mut failed = None;
-        for folder in FOLDERS {
-            // A converted system may have the older file still.
-            for kind in ["rpmdb.sqlite", "Packages.db", "Packages"] {
-                let path = Path::new(folder).join(kind);
-                match open_file(root, &path) {
-                    Ok(Some(rpm)) => return Ok(Some(rpm)),
+        let mut failed: Option<Error> = None;
+        // A converted system may have the older file still.
+        for kind in ["rpmdb.sqlite", "Packages.db", "Packages"] {
+            for folder in FOLDERS {
+                match open_file(root, &Path::new(folder).join(kind)) {
+                    Ok(Some(rpm)) => {
+                        if let Some(error) = failed {
+                            let used = rpm.pages.store(false).path().display();
+                            let why = format!("{error}; {used} was used, which may be much older");
+                            rpm.complaints.add(why);
+                        }
+                        return Ok(Some(rpm));
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         failed.get_or_insert(error);
@@ -102,6 +110,13 @@ fn open_file<'a>(root: &'a Sysroot, path: &Path) -> Result<Option<Rpm<'a>>, Erro
                     None
                 }
             };
+            let journal = path.with_extension("sqlite-journal");
+            if root.metadata(&journal).is_ok_and(|known| known.st_size > 0) {
+                complaints.add(format!(
+                    "{} is there: a change to the database was interrupted, and what is read may be half of it",
+                    root.outside(&journal).display()
+                ));
+            }
             Box::new(Sqlite::open(store, log, &complaints)?)
         }
         Some(_) => Box::new(Ndb::open(store)?),

@@ -1,12 +1,12 @@
-//! Databases of rpm. SQLite's is made by rpm itself (Debian's package `rpm`). Berkeley DB's, which rpm cannot write any more but
-//! still reads, is made of the same headers by Berkeley DB's own loader (`db5.3-util`). Debian's rpm is built without ndb: that
-//! one is written here, as `lib/backend/ndb/rpmpkg.c` of rpm 4.18 does it.
+//! Databases of rpm, made by rpm itself (Debian's package `rpm`); [`kinds`] makes those of its kinds that it cannot write.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use kedge_sysroot::Sysroot;
+
+use super::kinds;
 
 /// Files of every sort that a package can have.
 const SORTS: &str = r#"
@@ -118,7 +118,10 @@ impl System {
             std::fs::remove_file(path).unwrap();
         }
         match backend {
-            "ndb" => system.make_ndb(),
+            "ndb" => {
+                kinds::make_ndb(&system.database());
+                system.backend = "ndb";
+            }
             "bdb" => system.make_berkeley(0, 4096),
             _ => {}
         }
@@ -151,111 +154,8 @@ impl System {
         Sysroot::open(self.folder.path()).unwrap()
     }
 
-    /// Numbers and headers, by sqlite3 itself, out of the SQLite database, which is taken away.
-    fn take_headers(&self) -> Vec<(u32, String)> {
-        let mut sqlite = Command::new("sqlite3");
-        sqlite.arg(self.database().join("rpmdb.sqlite"));
-        let rows = run(sqlite.arg("select hnum, hex(blob) from Packages"));
-        for entry in std::fs::read_dir(self.database()).unwrap() {
-            std::fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-        rows.lines()
-            .map(|row| row.split_once('|').unwrap())
-            .map(|(number, header)| (number.parse().unwrap(), header.to_lowercase()))
-            .collect()
-    }
-
-    /// A hash in the byte order `order` (4321: big-endian; 0: this machine's) with pages of that size.
     pub(super) fn make_berkeley(&mut self, order: u32, page_size: u32) {
-        let hex = |number: u32| {
-            let bytes = if order == 4321 {
-                number.to_be_bytes()
-            } else {
-                number.to_le_bytes()
-            };
-            bytes.map(|byte| format!("{byte:02x}")).concat()
-        };
-        let mut dump = String::from("VERSION=3\nformat=bytevalue\ntype=hash\n");
-        dump += &format!("db_pagesize={page_size}\n");
-        if order != 0 {
-            dump += &format!("db_lorder={order}\n");
-        }
-        let headers = self.take_headers();
-        // Number 0 has the highest number.
-        dump += &format!("HEADER=END\n {}\n {}\n", hex(0), hex(headers.len() as u32));
-        for (number, header) in headers {
-            dump += &format!(" {}\n {header}\n", hex(number));
-        }
-        dump += "DATA=END\n";
-        load(&dump, &self.database().join("Packages"));
+        kinds::make_berkeley(&self.database(), order, page_size);
         self.backend = "bdb_ro";
     }
-
-    fn make_ndb(&mut self) {
-        const SLOTS: usize = 4096;
-        let mut file: Vec<u8> = [b"RpmP".as_slice(), &[0; 4]].concat();
-        // Generation, pages of slots, the next number.
-        for number in [3u32, 1, 3] {
-            file.extend(number.to_le_bytes());
-        }
-        file.resize(SLOTS, 0);
-        for slot in file[32..].chunks_exact_mut(16) {
-            slot[..4].copy_from_slice(b"Slot");
-        }
-        for (index, (number, header)) in self.take_headers().into_iter().enumerate() {
-            let header: Vec<u8> = header
-                .as_bytes()
-                .chunks(2)
-                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-                .collect();
-            let from = file.len();
-            file.extend(b"BlbS");
-            for number in [number, 3, header.len() as u32] {
-                file.extend(number.to_le_bytes());
-            }
-            file.extend(&header);
-            let end = (file.len() + 12).next_multiple_of(16);
-            file.resize(end - 12, 0);
-            let sum = adler32(&file[from..]);
-            for number in [sum, header.len() as u32] {
-                file.extend(number.to_le_bytes());
-            }
-            file.extend(b"BlbE");
-            // The first slots that are used are not the first of all: one was freed.
-            let slot = 32 + 16 * (index + 1);
-            let numbers = [number, (from / 16) as u32, ((end - from) / 16) as u32];
-            for (place, number) in numbers.into_iter().enumerate() {
-                let at = slot + 4 + 4 * place;
-                file[at..at + 4].copy_from_slice(&number.to_le_bytes());
-            }
-        }
-        std::fs::write(self.database().join("Packages.db"), file).unwrap();
-        self.backend = "ndb";
-    }
-}
-
-/// As RFC 1950 defines it, without a thought for speed.
-fn adler32(bytes: &[u8]) -> u32 {
-    let (mut a, mut b) = (1u64, 0u64);
-    for &byte in bytes {
-        a = (a + u64::from(byte)) % 65521;
-        b = (b + a) % 65521;
-    }
-    (b << 16 | a) as u32
-}
-
-fn load(dump: &str, to: &Path) {
-    use std::io::Write;
-    let mut loader = Command::new("db5.3_load")
-        .arg(to)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("db5.3_load (apt-get install db5.3-util)");
-    loader
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(dump.as_bytes())
-        .unwrap();
-    assert!(loader.wait().unwrap().success());
 }
