@@ -95,6 +95,30 @@ fn gone(root: &Sysroot, databases: &[Box<dyn Database + '_>], program: &Path) ->
     owned.then_some(trouble)
 }
 
+/// What to type for a link that leads nowhere: what it leads to is what has to be put back.
+pub(crate) fn repair_target(root: &Sysroot, link: &Path) -> Vec<String> {
+    let path = end_of_links(root, link);
+    let path = shown::typed(Path::new(&shown::path(&path)));
+    vec![format!("repair {} {path}", shown::typed(root.path()))]
+}
+
+/// Where a chain of links ends, whether there is anything or not.
+fn end_of_links(root: &Sysroot, link: &Path) -> PathBuf {
+    let mut path = link.to_path_buf();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = root.read_link(&path) else {
+            break;
+        };
+        let next = match target.strip_prefix("/") {
+            Ok(absolute) => absolute.to_path_buf(),
+            Err(_) => path.parent().unwrap_or(Path::new("")).join(&target),
+        };
+        path = without_links(root, &next);
+    }
+    path
+}
+
 impl Programs<'_> {
     /// Every file once: as it was come to, and what is really there.
     fn uses(&self) -> Uses {
@@ -156,6 +180,7 @@ impl Programs<'_> {
             (..) => format!("is damaged; {who} loads it for some things"),
         };
         let mut trouble = Trouble::of(examined, self.root.path(), &headline)?;
+        self.starts(examined, uses, &mut trouble);
         // Nearer to the program, and what cannot be done without, first; what its package vouches against before what only
         // looks odd.
         let depth = uses.iter().map(|at| self.depth(*at)).min().unwrap_or(0);
@@ -168,6 +193,33 @@ impl Programs<'_> {
             trouble = trouble.fact("needed", self.chain(uses[0]));
         }
         Some(trouble)
+    }
+
+    /// What the kernel or the dynamic linker says of a file that is no ELF file at all, or that may not be used.
+    fn starts(&self, examined: &Examined, uses: &[(usize, usize)], trouble: &mut Trouble) {
+        let is_library = |at: &&(usize, usize)| {
+            let member = self.member(**at);
+            matches!(member.role, Role::Library | Role::Interpreter)
+                && member.object.is_none()
+                && member.real.as_ref() == Some(&examined.path)
+        };
+        let Some(library) = uses.iter().find(is_library) else {
+            return;
+        };
+        let stat = self.root.metadata(&examined.path);
+        let name = self.member(*library).path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let why = match stat {
+            // Less than the header of an ELF file.
+            Ok(stat) if stat.st_size < 64 => "file too short",
+            Ok(_) if examined.elf.is_empty() => "invalid ELF header",
+            _ => return,
+        };
+        if self.member(*library).role == Role::Library {
+            let says = format!("error while loading shared libraries: {name}: {why}");
+            trouble.facts.push(("ld.so", says));
+            trouble.gravity = Gravity::Fatal;
+        }
     }
 
     fn depth(&self, mut at: (usize, usize)) -> usize {
@@ -269,10 +321,16 @@ impl Programs<'_> {
                 let Some(package) = owners.first().and_then(|&i| database.packages().get(i)) else {
                     continue;
                 };
-                let path = shown::path(place);
+                let end = end_of_links(self.root, place);
+                if end != **place {
+                    let (from, to) = (shown::path(place), shown::path(&end));
+                    trouble =
+                        trouble.fact("link", format!("{from} leads to {to}, which is not there"));
+                }
+                let path = shown::path(&end);
                 let of = format!("{path} belongs to {} {}", package.name, package.version);
                 trouble.package = Some((package.name.clone(), package.version.clone()));
-                trouble.path = Some(place.to_path_buf());
+                trouble.path = Some(end);
                 return trouble
                     .fact("package", of)
                     .next(format!("repair {root} {}", shown::typed(Path::new(&path))));
