@@ -95,7 +95,10 @@ pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) ->
         .chain(boot::all(root))
         .chain(dates::burst(root, databases))
     {
-        let known = |t: &Trouble| t.path.is_some() && t.path == trouble.path;
+        let known = |t: &Trouble| {
+            let same_path = t.path.is_some() && t.path == trouble.path;
+            same_path || (!t.next.is_empty() && t.next == trouble.next)
+        };
         if !diagnosis.troubles.iter().any(known) {
             diagnosis.troubles.push(trouble);
         }
