@@ -13,7 +13,7 @@ mod examine;
 mod extent;
 mod mounted;
 mod program;
-mod shown;
+pub mod shown;
 mod system;
 mod trouble;
 pub mod verify;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Without characters that move the cursor, colour, or turn the direction of writing.
-pub(crate) fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -18,13 +18,13 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// A path below ROOT as ROOT's own programs know it: with a leading `/`.
-pub(crate) fn path(path: &Path) -> String {
+pub fn path(path: &Path) -> String {
     let path = path.to_string_lossy();
     text(&format!("/{}", path.trim_start_matches('/')))
 }
 
 /// What can be typed into a shell for it.
-pub(crate) fn typed(word: &Path) -> String {
+pub fn typed(word: &Path) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,~".contains(c);
     match word.chars().all(plain) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_json as json;
 
-use crate::verify::{difference_lines, differences_json};
+use crate::verify::{lines, as_json};
 use crate::{Difference, Examined, Gravity, shown};
 
 /// How wide a line is that is broken.
@@ -71,13 +71,13 @@ impl Trouble {
         for owned in &examined.owned {
             let who = format!("{} {}", owned.package.name, owned.package.version);
             for difference in &owned.differences {
-                let line = difference_lines(std::slice::from_ref(difference), &who);
+                let line = lines(std::slice::from_ref(difference), &who);
                 let (_, text) = line.trim().split_once(' ').unwrap_or(("", line.trim()));
                 trouble.facts.push((difference.word(), text.trim().into()));
             }
             all.extend(&owned.differences);
         }
-        trouble.differences = differences_json(all.iter().copied());
+        trouble.differences = as_json(all.iter().copied());
         for oddity in &examined.oddities {
             trouble.facts.push(("file", oddity.text.clone()));
         }

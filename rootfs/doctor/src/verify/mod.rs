@@ -22,8 +22,7 @@ use batch::Batch;
 use collect::Collector;
 
 pub use arguments::HELP;
-pub use report::main;
-pub(crate) use report::{as_json as differences_json, lines as difference_lines};
+pub use report::{as_json, lines, main};
 
 /// A file that is not as its package says.
 #[derive(Debug)]

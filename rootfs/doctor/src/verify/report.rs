@@ -170,8 +170,8 @@ pub(crate) fn family(family: Family) -> &'static str {
 }
 
 /// `[{"kind":"mode","is":"0777","must":"0755"}]`; sizes are numbers.
-pub(crate) fn as_json<'a>(differences: impl Iterator<Item = &'a Difference>) -> String {
-    json::array(differences.map(|difference| {
+pub fn as_json<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> String {
+    json::array(differences.into_iter().map(|difference| {
         let (is, must) = match difference {
             Difference::Size { is, must } => (is.to_string(), must.to_string()),
             _ => {
@@ -199,7 +199,7 @@ pub(crate) fn as_json<'a>(differences: impl Iterator<Item = &'a Difference>) -> 
 }
 
 /// A line each, indented.
-pub(crate) fn lines(differences: &[Difference], who: &str) -> String {
+pub fn lines(differences: &[Difference], who: &str) -> String {
     let line = |difference: &Difference| {
         let said = match (difference, difference.sides()) {
             (Difference::Missing, _) => "there is nothing".into(),
