@@ -2,8 +2,11 @@
 //!
 //! What is in them is hostile even when it is signed: lengths are bounded, and paths are only compared, never opened.
 
+mod capability;
 mod deb;
 mod member;
+mod rpm;
+mod rpm_header;
 mod tar;
 mod tarball;
 mod unpack;
@@ -96,6 +99,7 @@ fn go(package: &mut dyn Read, each: Option<Each>) -> Result<Package, Error> {
     let mut from = buffered(package);
     match from.fill_buf()? {
         bytes if bytes.starts_with(deb::MAGIC) => deb::read(&mut from, each),
+        bytes if bytes.starts_with(rpm::MAGIC) => rpm::read(&mut from, each),
         [0x1f, 0x8b, ..]
         | [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
         | [0x28, 0xb5, 0x2f, 0xfd, ..]

@@ -62,8 +62,10 @@ fn tree(at: &Path) {
     );
 }
 
+type Members = Vec<(Member, Vec<u8>)>;
+
 /// Each member's path, with what matters of it and its content.
-fn members(package: &[u8]) -> Result<(Package, Vec<(Member, Vec<u8>)>), Error> {
+fn members(package: &[u8]) -> Result<(Package, Members), Error> {
     let mut members = Vec::new();
     let read = read(&mut { package }, &mut |member, content| {
         let mut bytes = Vec::new();
@@ -211,6 +213,67 @@ fn alpines_packages() {
     is_the_tree(&found);
 }
 
+/// By rpmbuild, with its hard links and a capability.
+fn rpm(scratch: &Scratch, payload: &str) -> Vec<u8> {
+    let at = scratch.0.join("tree");
+    tree(&at);
+    let spec = format!(
+        "Name: sample\nEpoch: 1\nVersion: 2.0\nRelease: 3\nSummary: x\nLicense: x\nAutoReqProv: no\n\
+         %description\nx\n%install\ncp -a {}/. %{{buildroot}}\n%files\n%defattr(-,root,root)\n/usr/share\n\
+         %caps(cap_net_raw=ep) /usr/bin/tool\n%caps(cap_net_raw=ep) /usr/bin/twin\n\
+         %attr(4755,root,root) /usr/bin/root-tool\n/usr/bin/empty\n/usr/bin/link\n",
+        at.display()
+    );
+    fs::write(scratch.0.join("x.spec"), spec).unwrap();
+    let top = format!("_topdir {}", scratch.0.display());
+    let payload = format!("_binary_payload {payload}");
+    let clamp = [
+        "--define",
+        "__os_install_post %{nil}",
+        "--define",
+        "debug_package %{nil}",
+    ];
+    let arguments = [
+        &["--quiet", "-bb", "--define", &top, "--define", &payload][..],
+        &clamp,
+        &["x.spec"],
+    ]
+    .concat();
+    run(&scratch.0, "rpmbuild", &arguments);
+    let arch = fs::read_dir(scratch.0.join("RPMS"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let file = fs::read_dir(arch).unwrap().next().unwrap().unwrap().path();
+    fs::read(file).unwrap()
+}
+
+#[test]
+fn rpms_of_each_compression() {
+    for payload in ["w9.gzdio", "w6.xzdio", "w6.lzdio", "w3.zstdio"] {
+        let scratch = Scratch::new(&format!("rpm-{payload}"));
+        let bytes = rpm(&scratch, payload);
+        let (package, found) = members(&bytes).unwrap();
+        assert_eq!(
+            (&*package.name, &*package.version),
+            ("sample", "1:2.0-3"),
+            "{payload}"
+        );
+        assert_eq!(package, identify(&mut &bytes[..]).unwrap());
+        is_the_tree(&found);
+        let tool = found
+            .iter()
+            .find(|(member, _)| member.kind == MemberKind::File(70_000));
+        let capability = capability::attribute("cap_net_raw=ep").unwrap();
+        assert_eq!(
+            tool.unwrap().0.attributes,
+            [("security.capability".to_string(), capability)]
+        );
+    }
+}
+
 #[test]
 fn what_is_no_package_is_told_by_how_it_begins() {
     let page = members(b"<!DOCTYPE html><title>Log in</title>").unwrap_err();
@@ -222,9 +285,12 @@ fn what_is_no_package_is_told_by_how_it_begins() {
 /// is no panic.
 #[test]
 fn damage_is_no_panic() {
-    for compression in ["gzip", "none"] {
+    for compression in ["gzip", "none", "w0.ufdio", "w6.lzdio"] {
         let scratch = Scratch::new(&format!("damage-{compression}"));
-        let bytes = deb(&scratch, compression);
+        let bytes = match compression.contains("dio") {
+            true => rpm(&scratch, compression),
+            false => deb(&scratch, compression),
+        };
         let whole = members(&bytes).unwrap();
         let step = (bytes.len() / 200).max(1);
         for length in (0..bytes.len()).step_by(step) {

@@ -1,9 +1,16 @@
 //! What is at a path, beside what the package database says must be there.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-use kedge_packages::{Digest, Entry};
-use kedge_sysroot::{Error, Sysroot};
+use kedge_digest::Hasher;
+use kedge_packages::{Digest, Entry, Kind};
+use kedge_sysroot::{Error, Sysroot, kind_name};
+use rustix::fs::{FileType, Stat};
+
+use crate::Accounts;
+use crate::content;
+pub use crate::device::Sector;
 
 /// One way in which they differ.
 #[derive(Debug)]
@@ -33,8 +40,8 @@ pub enum Difference {
     },
     /// Other content.
     Content {
-        /// Of what is there.
-        is: Digest,
+        /// Of what is there; `None` when the length alone says that it differs.
+        is: Option<Digest>,
         /// Of what must be there.
         must: Digest,
     },
@@ -58,26 +65,290 @@ pub enum Difference {
         error: Error,
         /// The first byte of the file that could not be read.
         offset: u64,
-        /// The device and its 512-byte sector.
-        sector: Option<(String, u64)>,
+        /// Where that byte lies.
+        sector: Option<Sector>,
     },
 }
 
-/// Users and groups of ROOT: names to numbers, by ROOT's own `/etc/passwd` and `/etc/group`.
-#[derive(Debug, Default)]
-pub struct Accounts {}
-
-impl Accounts {
-    /// Reads them; a system without these files has numbers only.
-    pub fn of(root: &Sysroot) -> Accounts {
-        let _ = root;
-        Accounts {}
-    }
+/// What can be told without reading the file.
+pub(crate) struct Judged {
+    pub(crate) differences: Vec<Difference>,
+    /// The content must be this, and that is still to be seen.
+    pub(crate) content: Option<Digest>,
 }
 
 /// Everything in which the file differs from `entry`; empty when it is as it must be. `entry.configuration` and
-/// `entry.optional` are not looked at: what they excuse is for the caller to say.
+/// `entry.optional` are not looked at: what they excuse, [`excused`] says.
 pub fn compare(root: &Sysroot, accounts: &Accounts, entry: &Entry) -> Vec<Difference> {
-    let _ = (root, accounts, entry);
-    Vec::new()
+    let Judged {
+        mut differences,
+        content,
+    } = judge(root, accounts, entry, root.symlink_metadata(&entry.path));
+    if let Some(must) = content {
+        let opened = open(root, &entry.path);
+        differences.extend(match opened {
+            Ok(file) => content::check(root, &entry.path, &file, must, &mut |_| {}),
+            Err(error) => Some(cannot_open(error)),
+        });
+    }
+    // What is worst is said first.
+    differences.sort_by_key(rank);
+    differences
+}
+
+/// Opens what `entry.path` is, or, for a link that stands for a file of the package, what it leads to.
+pub(crate) fn open(root: &Sysroot, path: &Path) -> Result<File, Error> {
+    root.open_file(path)
+}
+
+pub(crate) fn cannot_open(error: Error) -> Difference {
+    Difference::Unreadable {
+        error,
+        offset: 0,
+        sector: None,
+    }
+}
+
+/// Compares what the `stat` of the path itself says.
+pub(crate) fn judge(
+    root: &Sysroot,
+    accounts: &Accounts,
+    entry: &Entry,
+    stat: Result<Stat, Error>,
+) -> Judged {
+    let mut judged = Judged {
+        differences: Vec::new(),
+        content: None,
+    };
+    let stat = match stat {
+        Ok(stat) => stat,
+        Err(error) => {
+            judged.differences.push(match error.is_missing() {
+                true => Difference::Missing,
+                false => cannot_open(error),
+            });
+            return judged;
+        }
+    };
+    let seen = Seen::new(root, entry, &stat);
+    match &entry.kind {
+        Kind::File { size, digest } => seen.file(*size, *digest, &mut judged),
+        Kind::Symlink(must) => judged.differences.extend(seen.link(must)),
+        Kind::Directory => judged.differences.extend(seen.folder()),
+        Kind::Special => judged.differences.extend(seen.special()),
+        Kind::Unknown => judged.differences.extend(seen.unknown()),
+    }
+    // A link has no mode, and whose it is matters to nobody; what a link leads to is not the package's.
+    if seen.kind != FileType::Symlink {
+        rights(accounts, entry, &stat, &mut judged.differences);
+    }
+    judged
+}
+
+struct Seen<'a> {
+    root: &'a Sysroot,
+    entry: &'a Entry,
+    stat: &'a Stat,
+    kind: FileType,
+}
+
+impl Seen<'_> {
+    fn new<'a>(root: &'a Sysroot, entry: &'a Entry, stat: &'a Stat) -> Seen<'a> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        Seen {
+            root,
+            entry,
+            stat,
+            kind,
+        }
+    }
+
+    fn other_type(&self, must: &str) -> Difference {
+        Difference::Type {
+            is: self.describe(),
+            must: must.into(),
+        }
+    }
+
+    /// "empty regular file with mode 000": what is there, with what makes it strange.
+    fn describe(&self) -> String {
+        let kind = kind_name(self.kind);
+        match self.kind {
+            FileType::RegularFile if self.is_husk() => format!("empty {kind} with mode 000"),
+            FileType::RegularFile if self.stat.st_size == 0 => format!("empty {kind}"),
+            FileType::Symlink => match self.root.read_link(&self.entry.path) {
+                Ok(target) => format!("{kind} to {}", target.display()),
+                Err(_) => kind.into(),
+            },
+            _ => kind.into(),
+        }
+    }
+
+    /// What two `tar`s that unpack into one folder leave of a link: the file that holds its place until the end.
+    fn is_husk(&self) -> bool {
+        self.kind == FileType::RegularFile
+            && self.stat.st_size == 0
+            && self.stat.st_mode & 0o7777 == 0
+    }
+
+    fn behind(&self) -> Option<Stat> {
+        self.root.metadata(&self.entry.path).ok()
+    }
+
+    fn file(&self, size: Option<u64>, digest: Option<Digest>, judged: &mut Judged) {
+        let length = |is: u64, judged: &mut Judged| match size {
+            Some(must) if must != is => {
+                judged.differences.push(Difference::Size { is, must });
+                let content = digest.map(|must| Difference::Content { is: None, must });
+                judged.differences.extend(content);
+            }
+            _ => judged.content = digest,
+        };
+        // Said as what it is, also where a configuration file may have any content.
+        let empty = |digest: Digest| Hasher::new(digest.algorithm()).finish() == digest;
+        if self.is_husk() && size.is_none_or(|size| size > 0) && !digest.is_some_and(empty) {
+            judged
+                .differences
+                .push(self.other_type("regular file with content"));
+            return;
+        }
+        match self.kind {
+            FileType::RegularFile => length(self.stat.st_size as u64, judged),
+            // dpkg's database does not say that it was no link, and moving a file and leaving a link is done; what is behind
+            // it must be right.
+            FileType::Symlink if self.entry.mode.is_none() => match self.behind() {
+                Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                    length(stat.st_size as u64, judged);
+                }
+                _ => judged.differences.push(self.other_type("regular file")),
+            },
+            _ => judged.differences.push(self.other_type("regular file")),
+        }
+    }
+
+    fn link(&self, must: &Path) -> Option<Difference> {
+        if self.kind != FileType::Symlink {
+            return Some(self.other_type(&format!("symlink to {}", must.display())));
+        }
+        match self.root.read_link(&self.entry.path) {
+            Ok(is) if is == must => None,
+            Ok(is) => Some(Difference::Target {
+                is,
+                must: must.into(),
+            }),
+            Err(error) => Some(cannot_open(error)),
+        }
+    }
+
+    /// A folder that was moved to where there is room, with a link in its place, is as good.
+    fn folder(&self) -> Option<Difference> {
+        let is_folder = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        match self.kind {
+            FileType::Directory => None,
+            FileType::Symlink if self.behind().is_some_and(is_folder) => None,
+            _ => Some(self.other_type("folder")),
+        }
+    }
+
+    fn special(&self) -> Option<Difference> {
+        match self.kind {
+            FileType::RegularFile | FileType::Directory | FileType::Symlink => {
+                Some(self.other_type("device or FIFO"))
+            }
+            _ => None,
+        }
+    }
+
+    fn unknown(&self) -> Option<Difference> {
+        self.is_husk()
+            .then(|| self.other_type("symlink, folder or file with content"))
+    }
+}
+
+fn rights(accounts: &Accounts, entry: &Entry, stat: &Stat, differences: &mut Vec<Difference>) {
+    let is = stat.st_mode & 0o7777;
+    if let Some(must) = entry.mode.map(|mode| mode & 0o7777)
+        && must != is
+    {
+        differences.push(Difference::Mode { is, must });
+    }
+    // A name that ROOT does not know cannot be judged.
+    let user = entry.user.as_ref().and_then(|user| accounts.user(user));
+    let group = entry.group.as_ref().and_then(|group| accounts.group(group));
+    let (user, group) = (user.unwrap_or(stat.st_uid), group.unwrap_or(stat.st_gid));
+    if (user, group) != (stat.st_uid, stat.st_gid) {
+        differences.push(Difference::Owner {
+            is: accounts.both(stat.st_uid, stat.st_gid),
+            must: accounts.both(user, group),
+        });
+    }
+}
+
+/// Whether this is no damage: an administrator may change a configuration file, take it away, or put a link there; an
+/// optional file may be absent.
+pub fn excused(entry: &Entry, difference: &Difference) -> bool {
+    match difference {
+        Difference::Missing => entry.optional || entry.configuration,
+        Difference::Unreadable { .. } => false,
+        Difference::Type { is, .. } => entry.configuration && is.starts_with("symlink"),
+        _ => entry.configuration,
+    }
+}
+
+/// What is worst is said first.
+pub(crate) fn rank(difference: &Difference) -> u8 {
+    match difference {
+        Difference::Unreadable { .. } => 0,
+        Difference::Missing => 1,
+        Difference::Type { .. } => 2,
+        Difference::Target { .. } => 3,
+        Difference::Size { .. } => 4,
+        Difference::Content { .. } => 5,
+        Difference::Mode { .. } => 6,
+        Difference::Owner { .. } => 7,
+    }
+}
+
+impl Difference {
+    /// "content", "size": the word for it, in text and JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Difference::Missing => "missing",
+            Difference::Type { .. } => "type",
+            Difference::Target { .. } => "target",
+            Difference::Size { .. } => "size",
+            Difference::Content { .. } => "content",
+            Difference::Mode { .. } => "mode",
+            Difference::Owner { .. } => "owner",
+            Difference::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// What is, and what must be, for people; not yet escaped.
+    pub fn sides(&self) -> (Option<String>, Option<String>) {
+        let both = |is: String, must: String| (Some(is), Some(must));
+        match self {
+            Difference::Missing => (None, None),
+            Difference::Type { is, must } | Difference::Owner { is, must } => {
+                both(is.clone(), must.clone())
+            }
+            Difference::Target { is, must } => {
+                both(is.display().to_string(), must.display().to_string())
+            }
+            Difference::Size { is, must } => both(is.to_string(), must.to_string()),
+            Difference::Content { is, must } => {
+                (is.map(|is| is.to_string()), Some(must.to_string()))
+            }
+            Difference::Mode { is, must } => both(format!("{is:04o}"), format!("{must:04o}")),
+            Difference::Unreadable {
+                error,
+                offset,
+                sector,
+            } => {
+                let place = sector.as_ref().map(|sector| format!(" ({sector})"));
+                let place = place.unwrap_or_default();
+                (Some(format!("{error}, at byte {offset}{place}")), None)
+            }
+        }
+    }
 }

@@ -5,8 +5,14 @@
 
 mod check;
 mod finding;
+mod machine;
+mod notes;
 mod object;
+mod parts;
+mod versions;
+mod view;
 
 pub use check::check;
 pub use finding::{Finding, Part, Severity};
 pub use object::{Object, VersionNeeded, is_elf};
+pub use parts::parts;

@@ -19,12 +19,16 @@ came from can be taken away, and nothing on this machine's disks was changed.
 Its own tools (kedge TOOL, or just TOOL; kedge help TOOL says more):
 ";
 
+/// What runs by itself, or has a name that says all: in one line, so that the list fits a screen.
+const PLAIN: [&str; 6] = ["console", "halt", "help", "init", "poweroff", "reboot"];
+
 const REST: &str = "
 Everything else is busybox: busybox --list names its tools, TOOL --help says
 what each takes.
 
   dmesg | tail, less /var/log/messages   what the kernel and kedge had to say
   mount -o ro,norecovery /dev/sda2 /mnt  look at XFS or ext4, write nothing
+  doctor /mnt                            what is broken on it, and why
   chroot /mnt                            work in the system that is on it
   net                                    links and addresses; net setup asks
   resize                                 tell a serial line its window's size
@@ -45,15 +49,20 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 fn overview() -> String {
     let mut text = String::from(INTRODUCTION);
-    for tool in TOOLS {
+    for tool in TOOLS.iter().filter(|tool| !PLAIN.contains(&tool.name)) {
         text.push_str(&format!("  {:<10} {}\n", tool.name, tool.summary));
     }
-    text + REST
+    text + "  " + &PLAIN.join(", ") + "\n" + REST
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_tools_are_tools() {
+        assert!(PLAIN.iter().all(|name| find(name).is_some()));
+    }
 
     #[test]
     fn help_fits_a_serial_console_and_names_every_tool() {
@@ -63,7 +72,11 @@ mod tests {
             assert!(line.is_ascii() && line.len() < 80, "{line}");
         }
         for tool in TOOLS {
-            assert!(text.contains(&format!("  {} ", tool.name)));
+            assert!(
+                PLAIN.contains(&tool.name) || text.contains(&format!("  {} ", tool.name)),
+                "{}",
+                tool.name
+            );
         }
     }
 }

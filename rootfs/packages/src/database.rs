@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use kedge_sysroot::Sysroot;
 
+use crate::apk::Apk;
+use crate::dpkg::Dpkg;
+use crate::pacman::Pacman;
+use crate::rpm::Rpm;
 use crate::{Entry, Family, Package};
 
 /// What is wrong with a database.
@@ -57,6 +61,18 @@ pub trait Database: Send + Sync {
 /// # Errors
 /// When one is there and cannot be read at all.
 pub fn open(root: &Sysroot) -> Result<Vec<Box<dyn Database + '_>>, Error> {
-    let _ = root;
-    Ok(Vec::new())
+    let mut databases: Vec<Box<dyn Database + '_>> = Vec::new();
+    if let Some(dpkg) = Dpkg::open(root)? {
+        databases.push(Box::new(dpkg));
+    }
+    if let Some(rpm) = Rpm::open(root)? {
+        databases.push(Box::new(rpm));
+    }
+    if let Some(pacman) = Pacman::open(root)? {
+        databases.push(Box::new(pacman));
+    }
+    if let Some(apk) = Apk::open(root)? {
+        databases.push(Box::new(apk));
+    }
+    Ok(databases)
 }

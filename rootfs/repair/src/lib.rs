@@ -1,12 +1,79 @@
-//! `repair`: puts the very same file back in place.
+//! `repair`: puts the very same file of the very same package back in place.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`arguments`] | what was typed |
+//! | [`plan`], [`diversion`] | from names to places, each with its package and what the local database says |
+//! | [`safety`], [`mounted`], [`disks`], [`kernel_log`], [`lock`] | what speaks against it |
+//! | [`fetched`] | package files while they are needed |
+//! | [`package`] | from one package file to the files that are wanted of it |
+//! | [`replace`], [`folder`], [`look`], [`target`] | one file, atomically |
+//! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
+//! | [`after`], [`trial`] | whether it helped |
+//! | [`run`], [`report`] | all of it in order, and what is told |
 
+mod after;
+mod arguments;
+mod disks;
+mod diversion;
+mod error;
+mod fetched;
+mod folder;
+mod kernel_log;
+mod local;
+mod lock;
+mod look;
+mod mounted;
+mod package;
+mod plan;
+mod quarantine;
+mod record;
+mod replace;
+mod report;
+mod run;
+mod safety;
+mod target;
+mod trial;
+mod undo;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What `kedge help repair` says.
-pub const HELP: &str = "usage: repair\n";
+pub use arguments::HELP;
+pub use error::Error;
 
-/// The tool.
+/// The system that repairs: what it says about disks.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// sysfs.
+    pub sys: PathBuf,
+    /// The kernel's log, as records of /dev/kmsg.
+    pub kernel_log: PathBuf,
+}
+
+impl Place {
+    /// The running system.
+    pub fn here() -> Place {
+        Place {
+            sys: "/sys".into(),
+            kernel_log: "/dev/kmsg".into(),
+        }
+    }
+}
+
+/// The tool. Exit status: see [`HELP`].
 pub fn main(arguments: &[String]) -> ExitCode {
-    let _ = arguments;
-    ExitCode::from(2)
+    kedge_progress::interrupt::watch();
+    ExitCode::from(run(&Place::here(), arguments))
+}
+
+/// As [`main`], on a machine that is described by `place`.
+pub fn run(place: &Place, arguments: &[String]) -> u8 {
+    match arguments::parse(arguments) {
+        Ok(order) => run::run(place, &order),
+        Err(why) => {
+            eprintln!("repair: {why} (kedge help repair says more)");
+            2
+        }
+    }
 }

@@ -243,7 +243,7 @@ impl Download {
         let resume = self.validator.clone().filter(|_| self.offset > 0);
         let resume = resume.map(|validator| Resume {
             offset: self.offset,
-            validator,
+            validator: Some(validator),
         });
         let mut stream = download::open(&self.url, resume.as_ref(), &self.settings, &mut |_| {})?;
         // A server that knows no ranges begins anew. That it is the same content still, the digest will tell.

@@ -112,8 +112,8 @@ impl Resolve {
 pub struct Resume {
     /// How many bytes there are.
     pub offset: u64,
-    /// Of which content.
-    pub validator: Validator,
+    /// Of which content. Without, the rest of whatever is there is given: only for who checks the whole afterwards.
+    pub validator: Option<Validator>,
 }
 
 /// An answer on the way: the last one, or one that leads elsewhere.
@@ -252,9 +252,10 @@ fn request(
             request = request.header(header::AUTHORIZATION, authorization);
         }
         if let Some(Resume { offset, validator }) = resume {
-            request = request
-                .header(header::RANGE, format!("bytes={offset}-"))
-                .header(header::IF_RANGE, validator.as_str());
+            request = request.header(header::RANGE, format!("bytes={offset}-"));
+            if let Some(validator) = validator {
+                request = request.header(header::IF_RANGE, validator.as_str());
+            }
         }
         match (request.call().map_err(Problem::of), sets.next()) {
             (Ok(response), _) => return Ok((response, watch)),

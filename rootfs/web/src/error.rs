@@ -147,6 +147,14 @@ impl Problem {
         }
     }
 
+    /// What a failed read of a connection means.
+    pub fn of_read(error: io::Error) -> Problem {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Problem::Timeout("waiting"),
+            _ => Problem::of(error.into()),
+        }
+    }
+
     /// Sorts what the libraries say by what can be done about it.
     pub(crate) fn of(error: ureq::Error) -> Problem {
         match error {

@@ -40,7 +40,7 @@ fn settings() -> Settings {
 }
 
 fn resume(offset: u64) -> Resume {
-    let validator = Validator::parse("\"v1\"").unwrap();
+    let validator = Validator::parse("\"v1\"");
     Resume { offset, validator }
 }
 

@@ -1,0 +1,493 @@
+//! Everything that one program is made of, as the dynamic linker of ROOT would put it together: [`Closure::of`].
+
+mod cache;
+mod folders;
+mod linker;
+mod runtime;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use kedge_elf::Object;
+use kedge_sysroot::{Error, Sysroot};
+
+use linker::{Linker, Search, Wants};
+use runtime::{Module, Modules};
+
+/// A program or library is no longer than this; what is longer is not read.
+pub(crate) const LONGEST_OBJECT: u64 = 512 << 20;
+/// No program has more parts.
+const MOST: usize = 4096;
+/// Scripts whose interpreters are scripts: the kernel's own limit (`BINPRM_MAX_RECURSION`).
+const SCRIPTS: usize = 5;
+/// `BINPRM_BUF_SIZE`: how much of a script's first line the kernel reads.
+const FIRST_LINE: usize = 256;
+
+/// Without leading `/`.
+fn path(bytes: &[u8]) -> PathBuf {
+    let slashes = bytes.iter().take_while(|&&b| b == b'/').count();
+    PathBuf::from(OsStr::from_bytes(&bytes[slashes..]))
+}
+
+/// For which processor a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// `ELFCLASS64`.
+    pub(crate) is_64: bool,
+    /// `e_machine`.
+    pub(crate) number: u16,
+}
+
+impl Machine {
+    /// Out of the first 20 bytes of an ELF file; `None` when it is none, or says nothing that there is.
+    fn of(header: &[u8]) -> Option<Machine> {
+        if !kedge_elf::is_elf(header) {
+            return None;
+        }
+        let number = <[u8; 2]>::try_from(header.get(18..20)?).ok()?;
+        Some(Machine {
+            is_64: match header[4] {
+                1 => false,
+                2 => true,
+                _ => return None,
+            },
+            number: match header[5] {
+                1 => u16::from_le_bytes(number),
+                2 => u16::from_be_bytes(number),
+                _ => return None,
+            },
+        })
+    }
+
+    fn is_x86_64(self) -> bool {
+        self.number == 62
+    }
+
+    /// Debian's name of it.
+    fn triplet(self) -> Option<&'static str> {
+        Some(match (self.number, self.is_64) {
+            (62, true) => "x86_64-linux-gnu",
+            (3, false) => "i386-linux-gnu",
+            (183, true) => "aarch64-linux-gnu",
+            (40, false) => "arm-linux-gnueabihf",
+            (21, true) => "powerpc64le-linux-gnu",
+            (22, true) => "s390x-linux-gnu",
+            (243, true) => "riscv64-linux-gnu",
+            _ => return None,
+        })
+    }
+
+    /// `AT_PLATFORM`.
+    fn platform(self) -> &'static str {
+        match self.number {
+            62 => "x86_64",
+            3 => "i686",
+            183 => "aarch64",
+            _ => "",
+        }
+    }
+}
+
+/// What a file is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What was asked for.
+    Program,
+    /// What a script names in its first line, or `PT_INTERP`.
+    Interpreter,
+    /// `DT_NEEDED`.
+    Library,
+    /// Loaded while it runs; the configuration file that says so.
+    Module(PathBuf),
+    /// A library that is loaded only for some things that a program does.
+    Sometimes,
+    /// Passed over by the dynamic linker: its header says that it is for another machine.
+    PassedOver,
+    /// A configuration file that says what is loaded.
+    Configuration,
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct Member {
+    /// Below ROOT, as it was come to.
+    pub path: PathBuf,
+    /// Without links, if that can be told.
+    pub real: Option<PathBuf>,
+    /// What it is for.
+    pub role: Role,
+    /// Which member wants it first; `None` for the program.
+    pub wanted_by: Option<usize>,
+    /// What it says about itself, when it is an ELF file that can be read.
+    pub object: Option<Object>,
+    /// The name by which others need it.
+    name: String,
+}
+
+impl Member {
+    /// Whether others need it by this name.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let soname = self.object.as_ref().and_then(|o| o.soname.as_deref());
+        let loaded = !matches!(self.role, Role::PassedOver | Role::Configuration);
+        loaded && (self.name == name || soname == Some(name))
+    }
+}
+
+/// Something that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its name.
+    pub name: String,
+    /// Who needs it: an index into the members.
+    pub wanted_by: usize,
+    /// It is there, where only `ldconfig` looks.
+    pub uncached: Option<PathBuf>,
+    /// A module that a configuration file names.
+    pub module_of: Option<PathBuf>,
+}
+
+/// The program and all that it loads.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// The program first, then in the order of loading.
+    pub members: Vec<Member>,
+    /// What was not found.
+    pub absent: Vec<Absent>,
+    /// Sentences about what does not belong to one file.
+    pub notes: Vec<String>,
+}
+
+struct Walk<'a> {
+    root: &'a Sysroot,
+    closure: Closure,
+}
+
+impl Closure {
+    /// Of the program, script or library at `program`.
+    ///
+    /// # Errors
+    /// When that itself cannot be opened.
+    pub fn of(root: &Sysroot, program: &Path) -> Result<Closure, Error> {
+        let mut walk = Walk {
+            root,
+            closure: Closure::default(),
+        };
+        let path = self::path(program.as_os_str().as_bytes());
+        // To say what is wrong with it, it has to be there.
+        root.symlink_metadata(&path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.into_owned();
+        let index = walk.add(&path, Role::Program, None, "");
+        walk.program(index, &name, 0);
+        Ok(walk.closure)
+    }
+}
+
+impl Walk<'_> {
+    /// Adds a file, unless it is there already; its index.
+    fn add(&mut self, path: &Path, role: Role, wanted_by: Option<usize>, name: &str) -> usize {
+        let real = self.root.real_path(path).ok();
+        let same = |member: &Member| match (&member.real, &real) {
+            (Some(a), Some(b)) => a == b && member.path == path,
+            _ => member.path == path,
+        };
+        if let Some(index) = self.closure.members.iter().position(same) {
+            return index;
+        }
+        let reads = !matches!(role, Role::Configuration | Role::PassedOver);
+        let object = reads.then(|| self.object(path)).flatten();
+        self.closure.members.push(Member {
+            path: path.into(),
+            real,
+            role,
+            wanted_by,
+            object,
+            name: name.into(),
+        });
+        self.closure.members.len() - 1
+    }
+
+    fn object(&self, path: &Path) -> Option<Object> {
+        let mut bytes = [0; 20];
+        let file = self.root.open_file(path).ok()?;
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        if !kedge_elf::is_elf(&bytes) {
+            return None;
+        }
+        Object::read(&self.root.read(path, LONGEST_OBJECT).ok()?)
+    }
+
+    fn program(&mut self, index: usize, name: &str, depth: usize) {
+        let member = &self.closure.members[index];
+        let Some(object) = &member.object else {
+            let path = member.path.clone();
+            if depth < SCRIPTS {
+                self.script(index, &path, name, depth);
+            }
+            return;
+        };
+        let machine = Machine {
+            is_64: object.is_64,
+            number: object.machine,
+        };
+        let interpreter = object.interpreter.as_ref().map(|i| path(i.as_bytes()));
+        let linker = Linker::new(self.root, machine, interpreter.as_deref());
+        if let Some(interpreter) = &interpreter {
+            match self.root.exists(interpreter) {
+                true => {
+                    let name = interpreter.file_name().unwrap_or_default();
+                    let name = name.to_string_lossy().into_owned();
+                    self.add(interpreter, Role::Interpreter, Some(index), &name);
+                }
+                false => self.absent(&format!("/{}", interpreter.display()), index, None),
+            }
+        }
+        self.preloads(index, &linker);
+        self.libraries(index, &linker);
+        if interpreter.is_some() {
+            self.modules(name, &linker);
+        }
+        if let Some(why) = linker.cache_complaint() {
+            self.closure.notes.push(format!(
+                "/etc/ld.so.cache cannot be used: {why}; libraries outside of the default folders are not found"
+            ));
+        }
+    }
+
+    /// `#!/usr/bin/env NAME`, `#!/bin/sh -e`.
+    fn script(&mut self, index: usize, script: &Path, name: &str, depth: usize) {
+        let Ok(file) = self.root.open_file(script) else {
+            return;
+        };
+        let mut buffer = [0; FIRST_LINE];
+        let Ok(count) = file.read_at(&mut buffer, 0) else {
+            return;
+        };
+        let Some(line) = buffer[..count].strip_prefix(b"#!") else {
+            return;
+        };
+        let line = line.split(|&b| b == b'\n').next().unwrap_or_default();
+        let blank = |&b: &u8| b == b' ' || b == b'\t';
+        let mut words = line.split(blank).filter(|word| !word.is_empty());
+        let Some(interpreter) = words.next().map(path) else {
+            return;
+        };
+        let mut next = vec![interpreter.clone()];
+        if interpreter.file_name() == Some(OsStr::new("env")) {
+            let is_name = |word: &&[u8]| !word.starts_with(b"-") && !word.contains(&b'=');
+            let wanted = words.find(is_name).map(path).unwrap_or_default();
+            let folders = [
+                "usr/local/sbin",
+                "usr/local/bin",
+                "usr/sbin",
+                "usr/bin",
+                "sbin",
+                "bin",
+            ];
+            let mut places = folders.iter().map(|folder| Path::new(folder).join(&wanted));
+            match places.find(|place| self.root.exists(place)) {
+                Some(place) => next.push(place),
+                None => self.absent(&wanted.to_string_lossy(), index, None),
+            }
+        }
+        for interpreter in next {
+            if self.root.exists(&interpreter) {
+                let found = self.add(&interpreter, Role::Interpreter, Some(index), "");
+                self.program(found, name, depth + 1);
+            } else {
+                self.absent(&format!("/{}", interpreter.display()), index, None);
+            }
+        }
+    }
+
+    /// `/etc/ld.so.preload` goes into every program.
+    fn preloads(&mut self, index: usize, linker: &Linker) {
+        let list = Path::new("etc/ld.so.preload");
+        if linker.is_musl() {
+            return;
+        }
+        let Ok(text) = self.root.read(list, 1 << 20) else {
+            return;
+        };
+        self.add(list, Role::Configuration, Some(index), "");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let names: Vec<&str> = text
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default())
+            .flat_map(|line| line.split([' ', '\t', ':']))
+            .filter(|name| !name.is_empty())
+            .collect();
+        for name in names {
+            let search = linker.find(name, &[]);
+            let role = Role::Module(list.to_path_buf());
+            self.take(name, search, role, index, Some(list));
+        }
+    }
+
+    /// All that the member `first` needs, and what they need: breadth first, as the dynamic linker loads.
+    fn libraries(&mut self, first: usize, linker: &Linker) {
+        let mut next = first;
+        while next < self.closure.members.len() && self.closure.members.len() < MOST {
+            let needed = match &self.closure.members[next] {
+                Member {
+                    object: Some(object),
+                    ..
+                } => object.needed.clone(),
+                _ => Vec::new(),
+            };
+            for name in needed {
+                if !self.is_loaded(&name) {
+                    let search = self.search(&name, next, linker);
+                    self.take(&name, search, Role::Library, next, None);
+                }
+            }
+            next += 1;
+        }
+    }
+
+    fn search(&self, name: &str, by: usize, linker: &Linker) -> Search {
+        let members = &self.closure.members;
+        let folder = |member: &Member| {
+            let path = member.real.as_deref().unwrap_or(&member.path);
+            path.parent().map(Path::to_path_buf).unwrap_or_default()
+        };
+        let mut chain = Vec::new();
+        let mut up = Some(by);
+        while let Some(index) = up.filter(|_| chain.len() < MOST) {
+            let member = &members[index];
+            if let Some(object) = &member.object {
+                chain.push((object, folder(member)));
+            }
+            up = member.wanted_by;
+        }
+        let wanting: Vec<Wants> = chain
+            .iter()
+            .map(|(object, origin)| Wants { object, origin })
+            .collect();
+        linker.find(name, &wanting)
+    }
+
+    fn is_loaded(&self, name: &str) -> bool {
+        self.closure
+            .members
+            .iter()
+            .any(|member| member.is_called(name))
+            || self.closure.absent.iter().any(|absent| absent.name == name)
+    }
+
+    /// Adds what a search has found, or notes that it has not.
+    fn take(
+        &mut self,
+        name: &str,
+        search: Search,
+        role: Role,
+        by: usize,
+        module_of: Option<&Path>,
+    ) -> Option<usize> {
+        let found = search
+            .found
+            .map(|path| self.add(&path, role, Some(by), name));
+        if found.is_none() {
+            for path in &search.passed_over {
+                self.add(path, Role::PassedOver, Some(by), name);
+            }
+            self.absent(name, by, module_of.map(Path::to_path_buf));
+            if let Some(absent) = self.closure.absent.last_mut() {
+                absent.uncached = search.uncached;
+            }
+        }
+        found
+    }
+
+    fn absent(&mut self, name: &str, wanted_by: usize, module_of: Option<PathBuf>) {
+        self.closure.absent.push(Absent {
+            name: name.into(),
+            wanted_by,
+            uncached: None,
+            module_of,
+        });
+    }
+
+    fn member(&self, stem: &str) -> Option<usize> {
+        let named = |member: &Member| member.name.starts_with(stem);
+        self.closure.members.iter().position(named)
+    }
+
+    /// What is loaded while it runs. A module may bring the library whose modules are looked for next: so again until there
+    /// is nothing new.
+    fn modules(&mut self, name: &str, linker: &Linker) {
+        let (mut pam, mut names, mut crypto) = (false, false, false);
+        loop {
+            let before = self.closure.members.len();
+            if !std::mem::replace(&mut names, true)
+                && let Some(libc) = self.member("libc.so.6")
+            {
+                self.load(runtime::name_services(self.root), libc, linker, &[]);
+                // pthread_cancel and thread exit load it, and abort without it.
+                let search = linker.find("libgcc_s.so.1", &[]);
+                if search.found.is_some() && !self.is_loaded("libgcc_s.so.1") {
+                    self.take("libgcc_s.so.1", search, Role::Sometimes, libc, None);
+                }
+            }
+            if !pam && let Some(library) = self.member("libpam.so") {
+                pam = true;
+                let folders = self.beside(library, "security");
+                self.load(runtime::pam(self.root, name), library, linker, &folders);
+            }
+            if !crypto && let Some(library) = self.member("libcrypto.so") {
+                crypto = true;
+                let mut folders = self.beside(library, "ossl-modules");
+                folders.extend(self.beside(library, "engines-3"));
+                folders.extend(self.beside(library, "engines-1.1"));
+                self.load(runtime::openssl(self.root), library, linker, &folders);
+            }
+            self.libraries(before.min(self.closure.members.len()), linker);
+            if self.closure.members.len() == before || self.closure.members.len() >= MOST {
+                break;
+            }
+        }
+    }
+
+    /// Folders of modules: beside the library, and where distributions have them.
+    fn beside(&self, library: usize, folder: &str) -> Vec<PathBuf> {
+        let member = &self.closure.members[library];
+        let real = member.real.as_deref().unwrap_or(&member.path);
+        let beside = [real.parent(), member.path.parent()];
+        let usual = ["lib64", "usr/lib64", "lib", "usr/lib"].map(Path::new);
+        let all = beside.into_iter().flatten().chain(usual);
+        all.map(|parent| parent.join(folder)).collect()
+    }
+
+    fn load(&mut self, modules: Modules, by: usize, linker: &Linker, folders: &[PathBuf]) {
+        for file in &modules.files {
+            self.add(file, Role::Configuration, Some(by), "");
+        }
+        for module in modules.modules {
+            let search = match folders {
+                [] => linker.find(&module.name, &[]),
+                _ if module.name.starts_with('/') => linker.find(&module.name, &[]),
+                _ => {
+                    let searches = folders.iter().map(|folder| {
+                        linker.find(&format!("/{}/{}", folder.display(), module.name), &[])
+                    });
+                    let found = searches.into_iter().find(|search| search.found.is_some());
+                    found.unwrap_or_default()
+                }
+            };
+            let Module {
+                name,
+                from,
+                optional,
+            } = module;
+            if search.found.is_some() || !optional {
+                let role = Role::Module(from.clone());
+                self.take(&name, search, role, by, Some(&from));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

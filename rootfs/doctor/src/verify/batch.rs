@@ -1,0 +1,88 @@
+//! What is to be read: as much as fits a bounded memory, in as few bytes a file as can be.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use kedge_digest::{Algorithm, Digest};
+
+/// A file whose content is to be compared.
+#[derive(Clone, Copy)]
+pub(super) struct Check {
+    /// Its place on the disk, or its inode: in this order they are read.
+    pub(super) order: u64,
+    /// With the device in `order`'s high bits, tells hard links of one file.
+    pub(super) inode: u64,
+    /// Which package, counted over all databases.
+    pub(super) package: u32,
+    algorithm: Algorithm,
+    /// Where in `Batch::bytes` its path and then its digest are.
+    path: u32,
+    path_length: u32,
+}
+
+/// Some packages' files.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) checks: Vec<Check>,
+    bytes: Vec<u8>,
+    /// Files whose metadata differ already: package and path.
+    pub(super) suspects: Vec<(u32, Box<Path>)>,
+    /// How much is to be read.
+    pub(super) size: u64,
+    /// Paths that were looked at.
+    pub(super) paths: u64,
+    /// Regular files that the database has no checksum of.
+    pub(super) unknown: u64,
+    /// What could not be read of the databases.
+    pub(super) complaints: Vec<String>,
+}
+
+impl Batch {
+    pub(super) fn push(
+        &mut self,
+        package: u32,
+        path: &Path,
+        digest: Digest,
+        size: u64,
+        (order, inode): (u64, u64),
+    ) {
+        let start = self.bytes.len();
+        let path = path.as_os_str().as_bytes();
+        self.bytes.extend_from_slice(path);
+        self.bytes.extend_from_slice(digest.bytes());
+        self.size += size;
+        self.checks.push(Check {
+            order,
+            inode,
+            package,
+            algorithm: digest.algorithm(),
+            path: u32::try_from(start).unwrap_or(u32::MAX),
+            path_length: path.len() as u32,
+        });
+    }
+
+    /// What it takes in memory, roughly.
+    pub(super) fn weight(&self) -> usize {
+        // Vectors may have grown to twice of what is in them, and the order costs sixteen bytes a file.
+        2 * self.bytes.len()
+            + (2 * size_of::<Check>() + 16) * self.checks.len()
+            + 200 * self.suspects.len()
+    }
+
+    /// Path and digest of a check.
+    pub(super) fn wanted(&self, check: &Check) -> Option<(&Path, Digest)> {
+        let (path, rest) = self
+            .bytes
+            .get(check.path as usize..)?
+            .split_at_checked(check.path_length as usize)?;
+        let length = match check.algorithm {
+            Algorithm::Md5 => 16,
+            Algorithm::Sha1 => 20,
+            Algorithm::Sha256 => 32,
+            Algorithm::Sha512 => 64,
+        };
+        let digest = Digest::from_bytes(check.algorithm, rest.get(..length)?)?;
+        Some((Path::new(OsStr::from_bytes(path)), digest))
+    }
+}

@@ -1,0 +1,178 @@
+//! The first pass: what the databases say, beside what can be told without reading a file.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kedge_packages::{Database, Entry, Kind};
+use kedge_progress::interrupt;
+use kedge_sysroot::{Error, Sysroot};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+
+use super::batch::Batch;
+use crate::compare::{excused, judge};
+use crate::device::Device;
+use crate::{Accounts, extent};
+
+/// What one thread may collect: all of them together stay far under 64 MB.
+const MOST: usize = 32 << 20;
+/// Folders that are kept open: a package's files lie in few.
+const FOLDERS: usize = 16;
+
+/// All packages of all databases, counted through.
+pub(super) struct Collector<'a> {
+    pub(super) root: &'a Sysroot,
+    pub(super) databases: &'a [Box<dyn Database + 'a>],
+    pub(super) accounts: &'a Accounts,
+    next: AtomicUsize,
+    devices: Mutex<HashMap<u64, (u64, bool)>>,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(
+        root: &'a Sysroot,
+        databases: &'a [Box<dyn Database + 'a>],
+        accounts: &'a Accounts,
+    ) -> Collector<'a> {
+        Collector {
+            root,
+            databases,
+            accounts,
+            next: AtomicUsize::new(0),
+            devices: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.databases.iter().map(|d| d.packages().len()).sum()
+    }
+
+    /// How many packages have been begun.
+    pub(super) fn begun(&self) -> usize {
+        self.next.load(Ordering::Relaxed).min(self.total())
+    }
+
+    /// The database, and the package's index in it, of a package counted through all.
+    pub(super) fn package(&self, mut number: usize) -> Option<(usize, usize)> {
+        for (index, database) in self.databases.iter().enumerate() {
+            let count = database.packages().len();
+            if number < count {
+                return Some((index, number));
+            }
+            number -= count;
+        }
+        None
+    }
+
+    /// Takes one package after the other, until there are no more or the share of the memory is used up.
+    pub(super) fn collect(&self, threads: usize) -> Batch {
+        let mut batch = Batch::default();
+        let mut folders = Folders::new(self.root);
+        while batch.weight() < MOST / threads && !interrupt::pressed_already() {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some((database, index)) = self.package(number) else {
+                break;
+            };
+            let database = &self.databases[database];
+            let read = database.entries(index, &mut |entry| {
+                self.look(number as u32, &entry, &mut folders, &mut batch);
+            });
+            if let Err(error) = read {
+                let name = database.packages().get(index).map(|p| p.name.as_str());
+                let name = name.unwrap_or("?");
+                batch
+                    .complaints
+                    .push(format!("what {name} consists of cannot be read: {error}"));
+            }
+        }
+        batch
+    }
+
+    fn look(&self, package: u32, entry: &Entry, folders: &mut Folders, batch: &mut Batch) {
+        batch.paths += 1;
+        let stat = folders.stat(&entry.path);
+        let seen = stat.as_ref().ok().copied();
+        let judged = judge(self.root, self.accounts, entry, stat);
+        if judged.differences.iter().any(|d| !excused(entry, d)) {
+            batch.suspects.push((package, entry.path.as_path().into()));
+        }
+        let Some(stat) = seen else { return };
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        match judged.content {
+            Some(digest) => {
+                let place = self.place(&entry.path, &stat);
+                let size = stat.st_size as u64;
+                batch.push(package, &entry.path, digest, size, place);
+            }
+            None if regular && entry.kind == Kind::Unknown && judged.differences.is_empty() => {
+                batch.unknown += 1
+            }
+            None => {}
+        }
+    }
+
+    /// In which order it is read, and the inode.
+    fn place(&self, path: &Path, stat: &Stat) -> (u64, u64) {
+        let (device, rotates) = self.device(stat);
+        let place = match rotates {
+            true => {
+                let file = self.root.open_file(path).ok();
+                file.and_then(|file| extent::physical(&file, 0))
+            }
+            false => Some(stat.st_ino),
+        };
+        // Nobody has more than 2^56 bytes, or 256 file systems in one tree; if so, the order is not the best.
+        let place = place.unwrap_or(0) & (u64::MAX >> 8);
+        (device << 56 | place, stat.st_ino)
+    }
+
+    /// A number for the device, and whether it rotates.
+    fn device(&self, stat: &Stat) -> (u64, bool) {
+        let Ok(mut devices) = self.devices.lock() else {
+            return (0, false);
+        };
+        let number = devices.len() as u64;
+        *devices.entry(stat.st_dev).or_insert_with(|| {
+            let rotates = Device::of(stat).is_some_and(|device| device.rotates());
+            (number, rotates)
+        })
+    }
+}
+
+/// Folders that are open, the last used in front: `stat` by a name in one of them is a fifth of the work of `stat` by a path.
+struct Folders<'a> {
+    root: &'a Sysroot,
+    open: Vec<(PathBuf, OwnedFd)>,
+}
+
+impl<'a> Folders<'a> {
+    fn new(root: &'a Sysroot) -> Folders<'a> {
+        Folders {
+            root,
+            open: Vec::with_capacity(FOLDERS),
+        }
+    }
+
+    /// Of the path itself.
+    fn stat(&mut self, path: &Path) -> Result<Stat, Error> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return self.root.symlink_metadata(path);
+        };
+        match self.open.iter().position(|(open, _)| open == folder) {
+            Some(at) => self.open[..=at].rotate_right(1),
+            None => {
+                let handle = self.root.handle(folder, OFlags::DIRECTORY)?;
+                self.open.truncate(FOLDERS - 1);
+                self.open.insert(0, (folder.to_path_buf(), handle));
+            }
+        }
+        rustix::fs::statat(&self.open[0].1, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| {
+            Error::System {
+                path: self.root.outside(path),
+                errno,
+            }
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! `verify`: all files of all packages, in the order of the disk.
+//!
+//! Two passes over as many packages as a bounded memory holds the files of: [`collect`] asks the databases and compares
+//! everything but contents, [`read`] reads. What both find is compared once more, thoroughly, before it is told.
+
+mod arguments;
+mod batch;
+mod collect;
+mod read;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kedge_packages::{Database, Digest, Entry};
+use kedge_progress::{Progress, interrupt};
+use kedge_sysroot::Sysroot;
+
+use crate::compare::{excused, judge, rank};
+use crate::{Accounts, Difference};
+use batch::Batch;
+use collect::Collector;
+
+pub use arguments::HELP;
+pub use report::{as_json, lines, main};
+
+/// A file that is not as its package says.
+#[derive(Debug)]
+pub struct Damaged {
+    /// Index into the databases.
+    pub database: usize,
+    /// Index into [`Database::packages`].
+    pub package: usize,
+    /// What the database says.
+    pub entry: Entry,
+    /// In what it differs, worst first; never empty.
+    pub differences: Vec<Difference>,
+}
+
+/// How much was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Paths that the databases list.
+    pub paths: u64,
+    /// Files whose content was compared.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Regular files that were not compared, because their package came without checksums.
+    pub unknown: u64,
+    /// What could not be read of the databases: what it would have said was not looked at.
+    pub complaints: Vec<String>,
+}
+
+/// Why it ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operator pressed ctrl-C.
+    #[error("stopped; what was not yet looked at may be damaged too")]
+    Interrupted,
+}
+
+/// Goes through all files; configuration files that differ and optional files that are missing are left out. What
+/// cannot be read of the databases is noted on `progress`.
+///
+/// # Errors
+/// When the operator pressed ctrl-C.
+pub fn damaged(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    progress: &mut Progress,
+) -> Result<Vec<Damaged>, Error> {
+    let mut all = Vec::new();
+    let tally = survey(root, databases, progress, &mut |_, one| all.push(one))?;
+    for complaint in &tally.complaints {
+        progress.note(&crate::shown::text(complaint));
+    }
+    Ok(all)
+}
+
+/// As [`damaged`], with each told as soon as it is known, a few hundred packages at a time in the order of their paths.
+///
+/// # Errors
+/// As there.
+pub fn survey(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    progress: &mut Progress,
+    each: &mut dyn FnMut(&mut Progress, Damaged),
+) -> Result<Tally, Error> {
+    let accounts = Accounts::of(root);
+    let collector = Collector::new(root, databases, &accounts);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut tally = Tally::default();
+    progress.begin(0);
+    while collector.begun() < collector.total() {
+        let batches = collect(&collector, threads);
+        let before = tally.bytes;
+        for batch in &batches {
+            tally.paths += batch.paths;
+            tally.files += batch.checks.len() as u64;
+            tally.bytes += batch.size;
+            tally.unknown += batch.unknown;
+            tally.complaints.extend_from_slice(&batch.complaints);
+        }
+        // What is to come is guessed by what there was.
+        let share = collector.begun() as f64 / collector.total() as f64;
+        progress.expect((tally.bytes as f64 / share) as u64);
+        let wrong = read::read(root, &batches, threads, &mut |done| {
+            progress.set(before + done);
+        });
+        if interrupt::pressed_already() {
+            progress.clear();
+            return Err(Error::Interrupted);
+        }
+        let mut found = judge_again(&collector, batches, wrong, &mut tally.complaints);
+        found.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        found.into_iter().for_each(|one| each(progress, one));
+    }
+    progress.clear();
+    Ok(tally)
+}
+
+fn collect(collector: &Collector, threads: usize) -> Vec<Batch> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| collector.collect(threads)))
+            .collect();
+        // A thread that panicked did so for all: the panic goes on here.
+        let joined = running.into_iter().map(|thread| thread.join());
+        joined
+            .map(|batch| batch.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+/// What differs, by package and path.
+type Suspects = BTreeMap<u32, BTreeMap<Box<Path>, Suspect>>;
+
+#[derive(Default)]
+struct Suspect {
+    /// What reading it has shown.
+    contents: Vec<Difference>,
+    /// The database has said again what it must be.
+    judged: bool,
+}
+
+impl Suspect {
+    /// What reading has shown for an entry that wants this content: a database can have several for one path.
+    fn take(&mut self, digest: Option<Digest>) -> Vec<Difference> {
+        let of = |difference: &mut Difference| match difference {
+            Difference::Content { must, .. } => Some(*must) == digest,
+            _ => true,
+        };
+        self.judged = true;
+        self.contents.extract_if(.., of).collect()
+    }
+}
+
+/// Reads the entries of those packages again in which something differs: the passes have not kept them.
+fn judge_again(
+    collector: &Collector,
+    batches: Vec<Batch>,
+    wrong: Vec<read::Wrong>,
+    complaints: &mut Vec<String>,
+) -> Vec<Damaged> {
+    let mut suspects = Suspects::new();
+    for (package, path) in batches.into_iter().flat_map(|batch| batch.suspects) {
+        suspects
+            .entry(package)
+            .or_default()
+            .entry(path)
+            .or_default();
+    }
+    for (package, path, difference) in wrong {
+        let paths = suspects.entry(package).or_default();
+        paths.entry(path).or_default().contents.push(difference);
+    }
+    let mut found = Vec::new();
+    for (number, mut paths) in suspects {
+        let Some((database, package)) = collector.package(number as usize) else {
+            continue;
+        };
+        let mut again = |entry: Entry| {
+            let Some(suspect) = paths.get_mut(entry.path.as_path()) else {
+                return;
+            };
+            let stat = collector.root.symlink_metadata(&entry.path);
+            let judged = judge(collector.root, collector.accounts, &entry, stat);
+            let mut differences = judged.differences;
+            differences.extend(suspect.take(judged.content));
+            differences.retain(|difference| !excused(&entry, difference));
+            differences.sort_by_key(rank);
+            if !differences.is_empty() {
+                found.push(Damaged {
+                    database,
+                    package,
+                    entry,
+                    differences,
+                });
+            }
+        };
+        let read = collector.databases[database].entries(package, &mut again);
+        paths.retain(|_, suspect| !suspect.judged);
+        complaints.extend(paths.keys().map(|path| {
+            let why = match &read {
+                Ok(()) => "the database no longer lists it".into(),
+                Err(error) => error.to_string(),
+            };
+            format!("/{} differs, and then {why}", path.display())
+        }));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

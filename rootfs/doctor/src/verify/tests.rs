@@ -1,0 +1,272 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use kedge_digest::{Algorithm, Digest, Hasher};
+use kedge_packages::{Family, Kind, Owner, Package};
+
+use super::*;
+
+/// A database that says what a test wants.
+struct Listed {
+    packages: Vec<Package>,
+    entries: Vec<Entry>,
+}
+
+impl Database for Listed {
+    fn family(&self) -> Family {
+        Family::Rpm
+    }
+    fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+    fn entries(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<(), kedge_packages::Error> {
+        if index == 1 {
+            return Err(kedge_packages::Error::Damaged {
+                path: "list".into(),
+                offset: 7,
+                why: "test".into(),
+            });
+        }
+        self.entries.iter().cloned().for_each(each);
+        Ok(())
+    }
+    fn owners(&self, _: &[&Path]) -> Result<Vec<Vec<usize>>, kedge_packages::Error> {
+        unreachable!("verify asks nobody who owns a file")
+    }
+}
+
+fn databases(entries: Vec<Entry>) -> Vec<Box<dyn Database>> {
+    let package = |name: &str| Package {
+        family: Family::Rpm,
+        name: name.into(),
+        version: "1".into(),
+        architecture: String::new(),
+    };
+    vec![Box::new(Listed {
+        packages: vec![package("whole"), package("unreadable")],
+        entries,
+    })]
+}
+
+fn md5(content: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(Algorithm::Md5);
+    hasher.update(content);
+    hasher.finish()
+}
+
+fn entry(path: &str, kind: Kind) -> Entry {
+    Entry {
+        path: path.into(),
+        kind,
+        mode: None,
+        user: None,
+        group: None,
+        modified: None,
+        configuration: false,
+        optional: false,
+    }
+}
+
+fn file(path: &str, content: &[u8]) -> Entry {
+    let kind = Kind::File {
+        size: None,
+        digest: Some(md5(content)),
+    };
+    entry(path, kind)
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("kedge-verify-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("usr/lib")).unwrap();
+    folder
+}
+
+fn write(path: PathBuf, content: &[u8], mode: u32) {
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// `path: word word`, a line each.
+fn found(root: &Path, entries: Vec<Entry>) -> (Vec<String>, Tally) {
+    let root = Sysroot::open(root).unwrap();
+    let mut found = Vec::new();
+    let databases = databases(entries);
+    let mut progress = Progress::new("test");
+    let tally = survey(&root, &databases, &mut progress, &mut |_, one| {
+        let words: Vec<&str> = one.differences.iter().map(Difference::word).collect();
+        found.push(format!("{}: {}", one.entry.path.display(), words.join(" ")));
+    });
+    (found, tally.unwrap())
+}
+
+#[test]
+fn each_kind_of_damage_is_told_and_nothing_else() {
+    let folder = folder("kinds");
+    let lib = folder.join("usr/lib");
+    symlink("usr/lib", folder.join("lib")).unwrap();
+    for (name, content) in [
+        ("good", "x"),
+        ("flipped", "y"),
+        ("config", "mine"),
+        ("unread", "z"),
+    ] {
+        write(lib.join(name), content.as_bytes(), 0o644);
+    }
+    write(lib.join("short"), b"x", 0o644);
+    write(lib.join("open"), b"x", 0o4777);
+    write(lib.join("husk"), b"", 0);
+    write(lib.join("husk.conf"), b"", 0);
+    write(lib.join("husk.so"), b"", 0);
+    symlink("good", lib.join("moved")).unwrap();
+    symlink("good", lib.join("other")).unwrap();
+    symlink("elsewhere", lib.join("link")).unwrap();
+    std::fs::create_dir(lib.join("folder")).unwrap();
+    let with = |mut entry: Entry, change: &dyn Fn(&mut Entry)| {
+        change(&mut entry);
+        entry
+    };
+    let configuration = |entry: Entry| with(entry, &|e| e.configuration = true);
+    let sized = |path, size| {
+        entry(
+            path,
+            Kind::File {
+                size: Some(size),
+                digest: Some(md5(b"x")),
+            },
+        )
+    };
+    let entries = vec![
+        // As it is, through a link on the way, and behind a link that the administrator made.
+        file("usr/lib/good", b"x"),
+        file("lib/good", b"x"),
+        file("lib/moved", b"x"),
+        entry("lib", Kind::Directory),
+        configuration(file("lib/config", b"theirs")),
+        configuration(file("lib/gone.conf", b"theirs")),
+        with(file("lib/gone.optional", b""), &|e| e.optional = true),
+        entry("lib/link", Kind::Unknown),
+        entry("lib/unread", Kind::Unknown),
+        // Not as it must be.
+        file("lib/flipped", b"x"),
+        file("lib/gone", b"x"),
+        file("lib/folder", b"x"),
+        sized("lib/short", 2),
+        with(file("lib/open", b"x"), &|e| e.mode = Some(0o755)),
+        with(file("lib/other", b"x"), &|e| e.mode = Some(0o755)),
+        with(file("usr/lib/good", b"x"), &|e| {
+            e.user = Some(Owner::Number(4_000_000_000));
+        }),
+        configuration(file("lib/husk.conf", b"theirs")),
+        entry("lib/husk", Kind::Unknown),
+        entry("lib/husk.so", Kind::Symlink("husk.so.1".into())),
+        entry("lib/link", Kind::Symlink("good".into())),
+        entry("lib/link", Kind::Directory),
+        entry("lib/good", Kind::Special),
+        file("../../lib/nowhere", b"x"),
+    ];
+    let (found, tally) = found(&folder, entries);
+    assert_eq!(
+        found,
+        [
+            "../../lib/nowhere: missing",
+            "lib/flipped: content",
+            "lib/folder: type",
+            "lib/gone: missing",
+            "lib/good: type",
+            "lib/husk: type",
+            "lib/husk.conf: type",
+            "lib/husk.so: type",
+            "lib/link: target",
+            "lib/link: type",
+            "lib/open: mode",
+            "lib/other: type",
+            "lib/short: size content",
+            "usr/lib/good: owner",
+        ]
+    );
+    assert_eq!(tally.unknown, 1);
+    assert_eq!(tally.complaints.len(), 1, "{:?}", tally.complaints);
+    assert!(tally.complaints[0].contains("unreadable"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A FIFO, a link out of ROOT, a loop, and a hole that takes an hour to hash.
+#[test]
+fn hostile_trees_neither_hang_nor_lead_out() {
+    let folder = folder("hostile");
+    let lib = folder.join("usr/lib");
+    let made = std::process::Command::new("mkfifo")
+        .arg(lib.join("fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    write(folder.with_extension("outside"), b"x", 0o644);
+    symlink(folder.with_extension("outside"), lib.join("out")).unwrap();
+    symlink("loop", lib.join("loop")).unwrap();
+    symlink("../loop/..", lib.join("around")).unwrap();
+    std::fs::File::create(lib.join("hole"))
+        .unwrap()
+        .set_len(1 << 42)
+        .unwrap();
+    let entries = vec![
+        file("usr/lib/fifo", b"x"),
+        file("usr/lib/out", b"x"),
+        file("usr/lib/loop", b"x"),
+        file("usr/lib/around/x", b"x"),
+        file("usr/lib/hole", b"x"),
+    ];
+    let (found, _) = found(&folder, entries);
+    assert_eq!(
+        found,
+        [
+            "usr/lib/around/x: missing",
+            "usr/lib/fifo: type",
+            "usr/lib/hole: content",
+            "usr/lib/loop: type",
+            "usr/lib/out: type",
+        ]
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::remove_file(folder.with_extension("outside")).unwrap();
+}
+
+/// Many more than one round's, with few megabytes.
+#[test]
+fn a_batch_is_bounded_and_misses_nothing() {
+    let folder = folder("many");
+    write(folder.join("usr/lib/x"), b"x", 0o644);
+    let root = Sysroot::open(&folder).unwrap();
+    let entries = vec![file("usr/lib/x", b"x"); 40_000];
+    let package = |name: usize| Package {
+        family: Family::Rpm,
+        name: name.to_string(),
+        version: "1".into(),
+        architecture: String::new(),
+    };
+    let listed = Listed {
+        packages: (0..12).map(package).collect(),
+        entries,
+    };
+    let databases: Vec<Box<dyn Database>> = vec![Box::new(listed)];
+    let accounts = Accounts::default();
+    let collector = Collector::new(&root, &databases, &accounts);
+    let (mut rounds, mut files) = (0, 0);
+    while collector.begun() < collector.total() {
+        let batches = collect(&collector, 2);
+        let weight: usize = batches.iter().map(Batch::weight).sum();
+        // What may stand in memory when the last package is begun, and that package's own files.
+        assert!(weight < 64 << 20, "{weight}");
+        files += batches
+            .iter()
+            .map(|batch| batch.checks.len())
+            .sum::<usize>();
+        rounds += 1;
+    }
+    assert_eq!(files, 11 * 40_000);
+    assert!(rounds > 1, "{rounds}");
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,105 @@
+//! Findings as they come: bounded, and worst first at the end; and rules that are kept by custom only.
+
+use std::ops::Range;
+
+use crate::{Finding, Part, Severity};
+
+/// A zeroed table breaks each of its ten thousand entries: a few say it all.
+const MOST_OF_A_KIND: usize = 6;
+
+/// So many breaches of a custom are remembered.
+const MOST_BREACHES: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Findings {
+    found: Vec<Finding>,
+    /// How many more there were that are not in `found`.
+    more: Vec<(Part, Severity, u64)>,
+}
+
+impl Findings {
+    pub(crate) fn fatal(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>, linker_says: &str) {
+        self.add(Severity::Fatal, part, bytes, text.into(), Some(linker_says.to_owned()));
+    }
+
+    /// Fatal, without a word of the dynamic linker: the kernel refuses, or the program crashes.
+    pub(crate) fn crash(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>) {
+        self.add(Severity::Fatal, part, bytes, text.into(), None);
+    }
+
+    pub(crate) fn damage(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>) {
+        self.add(Severity::Damage, part, bytes, text.into(), None);
+    }
+
+    /// Damage that is met only by who needs the very thing.
+    pub(crate) fn damage_saying(&mut self, part: Part, bytes: Range<u64>, text: String, linker_says: &str) {
+        self.add(Severity::Damage, part, bytes, text, Some(linker_says.to_owned()));
+    }
+
+    pub(crate) fn odd(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>) {
+        self.add(Severity::Odd, part, bytes, text.into(), None);
+    }
+
+    fn add(&mut self, severity: Severity, part: Part, bytes: Range<u64>, text: String, linker_says: Option<String>) {
+        let alike = self.found.iter().filter(|f| f.part == part && f.severity == severity).count();
+        if alike >= MOST_OF_A_KIND {
+            match self.more.iter_mut().find(|(p, s, _)| (*p, *s) == (part, severity)) {
+                Some((_, _, count)) => *count += 1,
+                None => self.more.push((part, severity, 1)),
+            }
+            return;
+        }
+        let finding = Finding { severity, part, bytes, text, linker_says };
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
+    }
+
+    /// Worst first; among equals in the order in which the dynamic linker comes to them.
+    pub(crate) fn finish(mut self) -> Vec<Finding> {
+        for (part, severity, count) in std::mem::take(&mut self.more) {
+            let text = format!("{count} more like these");
+            self.found.push(Finding { severity, part, bytes: 0..0, text, linker_says: None });
+        }
+        self.found.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        self.found
+    }
+}
+
+/// A rule that no standard demands, but that linkers keep: where nearly everything in this very file keeps it, the few
+/// that break it are damaged. Where many do, another linker made the file, or another tool went over it.
+#[derive(Default)]
+pub(crate) struct Custom {
+    kept: usize,
+    broken: usize,
+    breaches: Vec<(Part, Range<u64>, String)>,
+}
+
+impl Custom {
+    /// Once more; `text` says what is wrong if it is.
+    pub(crate) fn holds(&mut self, holds: bool, part: Part, bytes: Range<u64>, text: impl FnOnce() -> String) {
+        if holds {
+            self.kept += 1;
+            return;
+        }
+        self.broken += 1;
+        if self.breaches.len() < MOST_BREACHES {
+            self.breaches.push((part, bytes, text()));
+        }
+    }
+
+    /// How often it did not hold.
+    pub(crate) fn broken(&self) -> usize {
+        self.broken
+    }
+
+    /// One breach in `one_in` is still damage.
+    pub(crate) fn judge(self, one_in: usize, findings: &mut Findings) {
+        if self.broken == 0 || self.broken > MOST_BREACHES || self.broken * one_in > self.kept + self.broken {
+            return;
+        }
+        for (part, bytes, text) in self.breaches {
+            findings.damage(part, bytes, text);
+        }
+    }
+}

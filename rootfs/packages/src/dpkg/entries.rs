@@ -1,0 +1,176 @@
+//! What dpkg knows of the files of one package: its list, its checksums, its configuration files.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use kedge_digest::{Algorithm, Digest};
+
+use super::status::{self, Conffile};
+use super::{DATABASE, Dpkg};
+use crate::scan::lines;
+use crate::store::{LARGEST, damaged};
+use crate::{Entry, Error, Kind, name};
+
+pub(super) fn read(
+    dpkg: &Dpkg<'_>,
+    index: usize,
+    each: &mut dyn FnMut(Entry),
+) -> Result<(), Error> {
+    let package = &dpkg.packages[index];
+    let conffiles = conffiles(dpkg, index)?;
+    let (sums, sums_path) = first(dpkg, dpkg.info(index, "md5sums"))?;
+    let sums = sums.unwrap_or_default();
+    let mut digests = digests(dpkg, &sums, &sums_path);
+    let (list, list_path) = first(dpkg, dpkg.info(index, "list"))?;
+    let distroless = sums_path.starts_with(format!("{DATABASE}/status.d"));
+    if list.is_none() && !distroless && !sums.is_empty() {
+        dpkg.complaints.add(format!(
+            "{} is not there; only files with a checksum are known of package {}",
+            dpkg.root.outside(&list_path).display(),
+            package.name
+        ));
+    }
+    let list = list.unwrap_or_default();
+    let folders = folders(&list);
+
+    let mut give = |raw: &[u8], kind: Kind| {
+        let raw = name::trim(raw);
+        let Some(path) = name::clean(dpkg.diversions.of(raw, &package.name)) else {
+            return dpkg.complaints.add(format!(
+                "{} has a line that is no path: {}",
+                dpkg.root.outside(&list_path).display(),
+                raw.escape_ascii()
+            ));
+        };
+        let conffile = conffiles.get(raw);
+        let kind = match (kind, conffile) {
+            (Kind::Unknown, Some(Conffile { md5, .. })) => conffile_kind(md5),
+            (kind, _) => kind,
+        };
+        let stat = dpkg.overrides.get(raw);
+        each(Entry {
+            path,
+            kind,
+            mode: stat.map(|stat| stat.mode),
+            user: stat.map(|stat| stat.user.clone()),
+            group: stat.map(|stat| stat.group.clone()),
+            modified: None,
+            configuration: conffile.is_some(),
+            optional: conffile.is_some_and(|conffile| conffile.obsolete)
+                || dpkg.excluded.contains(raw),
+        });
+    };
+    for line in lines(&list) {
+        let raw = name::trim(&list[line]);
+        let kind = match digests.remove(raw) {
+            Some(digest) => Kind::File {
+                size: None,
+                digest: Some(digest),
+            },
+            None if folders.contains(raw) => Kind::Directory,
+            None => Kind::Unknown,
+        };
+        give(raw, kind);
+    }
+    // The list does not name them: it is damaged, or was never there.
+    let mut rest: Vec<(&[u8], Digest)> = digests.into_iter().collect();
+    rest.sort_unstable_by_key(|(path, _)| *path);
+    if let (Some((path, _)), false) = (rest.first(), list.is_empty()) {
+        dpkg.complaints.add(format!(
+            "{} does not name {}, of which there is a checksum",
+            dpkg.root.outside(&list_path).display(),
+            path.escape_ascii()
+        ));
+    }
+    for (raw, digest) in rest {
+        let digest = Some(digest);
+        give(raw, Kind::File { size: None, digest });
+    }
+    Ok(())
+}
+
+fn conffiles(dpkg: &Dpkg<'_>, index: usize) -> Result<HashMap<Vec<u8>, Conffile>, Error> {
+    let Some(offset) = dpkg.records[index].conffiles else {
+        return Ok(HashMap::new());
+    };
+    let store = &dpkg.stores[dpkg.store_of[index]];
+    let found = status::conffiles(&mut store.lines(offset))?;
+    let by_path = found
+        .into_iter()
+        .map(|conffile| (name::trim(&conffile.path).to_vec(), conffile));
+    Ok(by_path.collect())
+}
+
+/// As the package brought it; what it was before is not known while it is `newconffile`.
+fn conffile_kind(md5: &[u8]) -> Kind {
+    let digits = std::str::from_utf8(md5).unwrap_or_default();
+    Kind::File {
+        size: None,
+        digest: Digest::from_hex(Algorithm::Md5, digits),
+    }
+}
+
+/// The first of the files that is there, and which one it is.
+fn first(dpkg: &Dpkg<'_>, paths: [PathBuf; 3]) -> Result<(Option<Vec<u8>>, PathBuf), Error> {
+    for path in &paths {
+        match dpkg.root.read(path, LARGEST) {
+            Ok(bytes) => return Ok((Some(bytes), path.clone())),
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let [path, ..] = paths;
+    Ok((None, path))
+}
+
+/// `MD5  PATH` a line, by path.
+fn digests<'a>(dpkg: &Dpkg<'_>, sums: &'a [u8], path: &Path) -> HashMap<&'a [u8], Digest> {
+    let mut digests = HashMap::new();
+    let mut complained = false;
+    for line in lines(sums) {
+        let offset = line.start;
+        match one_digest(&sums[line]) {
+            Some((path, digest)) => {
+                digests.insert(path, digest);
+            }
+            // The lines after it may be good; one complaint a file says enough.
+            None if complained => {}
+            None => {
+                complained = true;
+                let why = "there is no checksum and path";
+                let error = damaged(&dpkg.root.outside(path), offset as u64, why);
+                dpkg.complaints.add(error.to_string());
+            }
+        }
+    }
+    digests
+}
+
+fn one_digest(line: &[u8]) -> Option<(&[u8], Digest)> {
+    let (digits, path) = line.split_at_checked(32)?;
+    let digest = Digest::from_hex(Algorithm::Md5, std::str::from_utf8(digits).ok()?)?;
+    let path = path.strip_prefix(b" ")?;
+    // md5sum(1): a star says that it was read as binary.
+    let path = path.strip_prefix(b" ").or(path.strip_prefix(b"*"))?;
+    let path = name::trim(path);
+    (!path.is_empty()).then_some((path, digest))
+}
+
+/// What other lines of the list are below.
+fn folders(list: &[u8]) -> HashSet<&[u8]> {
+    // ROOT itself.
+    let mut folders = HashSet::from([b"".as_slice()]);
+    let mut last = b"".as_slice();
+    for line in lines(list) {
+        let mut path = name::trim(&list[line]);
+        while let Some(slash) = path.iter().rposition(|&byte| byte == b'/') {
+            path = &path[..slash];
+            // Neighbours are in the same folder.
+            if path == last || !folders.insert(path) {
+                break;
+            }
+            last = path;
+        }
+    }
+    folders
+}

@@ -1,0 +1,221 @@
+//! dpkg's database, `/var/lib/dpkg` (dpkg(1), deb-md5sums(5)): `status` says what is installed, `info/PACKAGE.list` which
+//! paths a package has, `info/PACKAGE.md5sums` what is in the files.
+//!
+//! Neither modes nor owners nor sizes nor where links lead are in it; only statoverrides tell some.
+
+mod changes;
+mod entries;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kedge_sysroot::Sysroot;
+
+use changes::{Diversions, Excluded, Overrides, Whose};
+use status::Record;
+
+use crate::name::Aliases;
+use crate::scan::{List, Wanted, scan};
+use crate::store::{Complaints, Store};
+use crate::{Database, Entry, Error, Family, Package};
+
+const DATABASE: &str = "var/lib/dpkg";
+
+/// The database of one system.
+pub(crate) struct Dpkg<'a> {
+    root: &'a Sysroot,
+    packages: Vec<Package>,
+    records: Vec<Record>,
+    /// Where the records' offsets lead.
+    stores: Vec<Store>,
+    /// Which of `stores` has which package.
+    store_of: Vec<usize>,
+    diversions: Diversions,
+    overrides: Overrides,
+    excluded: Excluded,
+    complaints: Complaints,
+}
+
+impl<'a> Dpkg<'a> {
+    /// `None` where dpkg never was.
+    pub(crate) fn open(root: &'a Sysroot) -> Result<Option<Dpkg<'a>>, Error> {
+        let complaints = Complaints::default();
+        let mut dpkg = Dpkg {
+            root,
+            packages: Vec::new(),
+            records: Vec::new(),
+            stores: Vec::new(),
+            store_of: Vec::new(),
+            diversions: Diversions::read(root, &complaints),
+            overrides: Overrides::read(root, &complaints),
+            excluded: Excluded::read(root, &complaints),
+            complaints,
+        };
+        dpkg.read_status()?;
+        dpkg.read_distroless();
+        Ok((!dpkg.packages.is_empty()).then_some(dpkg))
+    }
+
+    /// `status`, or the one before, `status-old`, when nothing can be got out of it.
+    fn read_status(&mut self) -> Result<(), Error> {
+        let first = self.read_packages(Path::new("var/lib/dpkg/status"));
+        let missing = matches!(&first, Err(Error::Read(error)) if error.is_missing());
+        let info = Path::new("var/lib/dpkg/info");
+        if matches!(&first, Ok(count) if *count > 0) || (missing && !self.root.exists(info)) {
+            return Ok(());
+        }
+        let why = match &first {
+            Ok(_) => format!(
+                "{} names no package",
+                self.root
+                    .outside(Path::new("var/lib/dpkg/status"))
+                    .display()
+            ),
+            Err(error) => error.to_string(),
+        };
+        match self.read_packages(Path::new("var/lib/dpkg/status-old")) {
+            Ok(count) if count > 0 => {
+                self.complaints.add(format!(
+                    "{why}; status-old beside it was used, which is a little older"
+                ));
+                Ok(())
+            }
+            _ => match first {
+                Err(error) if !missing => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// How many packages the paragraphs in `path` told.
+    fn read_packages(&mut self, path: &Path) -> Result<usize, Error> {
+        let store = Store::open(self.root, path)?;
+        let (packages, records) = status::read(&store, &self.complaints)?;
+        let count = packages.len();
+        if count > 0 {
+            self.store_of
+                .extend(std::iter::repeat_n(self.stores.len(), count));
+            self.stores.push(store);
+            self.packages.extend(packages);
+            self.records.extend(records);
+        }
+        Ok(count)
+    }
+
+    /// Images without dpkg have a paragraph a package in `status.d`.
+    fn read_distroless(&mut self) {
+        let folder = Path::new("var/lib/dpkg/status.d");
+        for name in self.root.read_dir(folder).unwrap_or_default() {
+            if name
+                .name
+                .extension()
+                .is_some_and(|extension| extension == "md5sums")
+            {
+                continue;
+            }
+            if let Err(error) = self.read_packages(&folder.join(name.name)) {
+                self.complaints.add(error.to_string());
+            }
+        }
+    }
+
+    /// `info/NAME.KIND` or `info/NAME:ARCHITECTURE.KIND`; the likelier first.
+    fn info(&self, index: usize, kind: &str) -> [PathBuf; 3] {
+        let Package {
+            name, architecture, ..
+        } = &self.packages[index];
+        let plain = format!("{DATABASE}/info/{name}.{kind}").into();
+        let qualified = format!("{DATABASE}/info/{name}:{architecture}.{kind}").into();
+        let distroless = format!("{DATABASE}/status.d/{name}.{kind}").into();
+        if self.records[index].same {
+            [qualified, plain, distroless]
+        } else {
+            [plain, qualified, distroless]
+        }
+    }
+
+    /// The lists of all packages.
+    fn lists(&self) -> Result<Vec<List>, Error> {
+        let folder = Path::new("var/lib/dpkg/info");
+        let names = match self.root.read_dir(folder) {
+            Ok(names) => names,
+            Err(error) if error.is_missing() => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let inodes: HashMap<&[u8], u64> = names
+            .iter()
+            .map(|name| (name.name.as_os_str().as_bytes(), name.inode))
+            .collect();
+        let list = |package: usize| {
+            let paths = self.info(package, "list").into_iter().take(2);
+            let found = paths.into_iter().find_map(|path| {
+                let inode = *inodes.get(path.file_name()?.as_bytes())?;
+                Some(List {
+                    path,
+                    inode,
+                    package,
+                })
+            });
+            // Distroless has no lists; its checksums name the files.
+            found.or_else(|| {
+                let [_, _, path] = self.info(package, "md5sums");
+                self.root.exists(&path).then_some(List {
+                    path,
+                    inode: 0,
+                    package,
+                })
+            })
+        };
+        Ok((0..self.packages.len()).filter_map(list).collect())
+    }
+}
+
+impl Database for Dpkg<'_> {
+    fn family(&self) -> Family {
+        Family::Dpkg
+    }
+
+    fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+        entries::read(self, index, each)
+    }
+
+    fn owners(&self, paths: &[&Path]) -> Result<Vec<Vec<usize>>, Error> {
+        let aliases = Aliases::of(self.root);
+        let mut wanted = Wanted::new();
+        // What a tag stands for: which of `paths`, and whose file it is under that name.
+        let mut tags: Vec<(usize, Whose)> = Vec::new();
+        let names: Vec<Vec<PathBuf>> = paths
+            .iter()
+            .map(|path| aliases.of_path(self.root, path))
+            .collect();
+        for (index, names) in names.iter().enumerate() {
+            for name in names {
+                for (name, whose) in self.diversions.names_of(name.as_os_str().as_bytes()) {
+                    wanted.add(name, tags.len());
+                    tags.push((index, whose));
+                }
+            }
+        }
+        let mut owners = vec![Vec::new(); paths.len()];
+        for (tag, package) in scan(self.root, self.lists()?, &wanted, &self.complaints) {
+            let (index, whose) = tags[tag];
+            if whose.includes(&self.packages[package].name) && !owners[index].contains(&package) {
+                owners[index].push(package);
+            }
+        }
+        owners.iter_mut().for_each(|owners| owners.sort_unstable());
+        Ok(owners)
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        self.complaints.list()
+    }
+}

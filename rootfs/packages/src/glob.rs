@@ -1,0 +1,107 @@
+//! fnmatch(3) without flags: `*` and `?` stand for a `/` too.
+
+/// Whether all of `text` is described by `pattern`. Time is bounded by the product of their lengths.
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when it does not match: after the last star, one byte further in the text.
+    let mut star = None;
+    while t < text.len() {
+        match one(&pattern[p..], text[t]) {
+            Some(Token::Star) => {
+                p += 1;
+                star = Some((p, t));
+                continue;
+            }
+            Some(Token::Byte(length)) => {
+                p += length;
+                t += 1;
+                continue;
+            }
+            None => {}
+        }
+        let Some((after, from)) = star else {
+            return false;
+        };
+        star = Some((after, from + 1));
+        (p, t) = (after, from + 1);
+    }
+    pattern[p..].iter().all(|&byte| byte == b'*')
+}
+
+enum Token {
+    Star,
+    /// It matched, and is that long.
+    Byte(usize),
+}
+
+fn one(pattern: &[u8], byte: u8) -> Option<Token> {
+    let matched = |yes: bool, length| yes.then_some(Token::Byte(length));
+    match pattern {
+        [] => None,
+        [b'*', ..] => Some(Token::Star),
+        [b'?', ..] => Some(Token::Byte(1)),
+        [b'\\', escaped, ..] => matched(*escaped == byte, 2),
+        [b'[', set @ ..] => match class(set, byte) {
+            Some((yes, length)) => matched(yes, length + 1),
+            None => matched(byte == b'[', 1),
+        },
+        [plain, ..] => matched(*plain == byte, 1),
+    }
+}
+
+/// `abc]`, `!a-z]`: whether `byte` is in it, and how long it is. `None` when it has no end.
+fn class(set: &[u8], byte: u8) -> Option<(bool, usize)> {
+    let negated = matches!(set.first(), Some(b'!' | b'^'));
+    let first = usize::from(negated);
+    let (mut at, mut found) = (first, false);
+    loop {
+        match set.get(at..)? {
+            [] => return None,
+            [b']', ..] if at > first => return Some((found != negated, at + 1)),
+            [low, b'-', high, ..] if *high != b']' => {
+                found |= (*low..=*high).contains(&byte);
+                at += 3;
+            }
+            [one, ..] => {
+                found |= *one == byte;
+                at += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_fnmatch_says() {
+        for (pattern, text, expected) in [
+            ("/usr/share/doc/*", "/usr/share/doc/a/b", true),
+            ("/usr/share/doc/*", "/usr/share/man/a", false),
+            ("*/copyright", "/usr/share/doc/a/copyright", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("[]]", "]", true),
+            ("[a", "[a", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("", "", true),
+            ("*", "", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+        ] {
+            let found = matches(pattern.as_bytes(), text.as_bytes());
+            assert_eq!(found, expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let pattern = "*a".repeat(2000);
+        assert!(!matches(pattern.as_bytes(), "ab".repeat(1999).as_bytes()));
+    }
+}

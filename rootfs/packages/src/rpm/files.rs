@@ -1,0 +1,216 @@
+//! The files of a package out of its header, as far as `rpm -V` would look at them (`lib/verify.c` of rpm).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use kedge_digest::{Algorithm, Digest};
+
+use super::header::{Header, Numbers, Texts, tag};
+use crate::{Entry, Kind, Owner, name};
+
+/// `RPMFILE_*`, `rpmfiles.h`.
+const CONFIG: u64 = 1 << 0;
+const MISSINGOK: u64 = 1 << 3;
+const GHOST: u64 = 1 << 6;
+
+/// `RPMVERIFY_*`, `rpmvf.h`.
+const VERIFY_DIGEST: u64 = 1 << 0;
+const VERIFY_SIZE: u64 = 1 << 1;
+const VERIFY_LINK: u64 = 1 << 2;
+const VERIFY_USER: u64 = 1 << 3;
+const VERIFY_GROUP: u64 = 1 << 4;
+const VERIFY_MODE: u64 = 1 << 6;
+
+/// `RPMFILE_STATE_*`, `rpmfiles.h`.
+const REPLACED: u64 = 1;
+const NOT_INSTALLED: u64 = 2;
+const NET_SHARED: u64 = 3;
+const WRONG_COLOR: u64 = 4;
+
+/// File types in a mode, `stat.h`.
+const TYPE: u64 = 0o170_000;
+const REGULAR: u64 = 0o100_000;
+const LINK: u64 = 0o120_000;
+const FOLDER: u64 = 0o040_000;
+
+/// The paths of a package, each as its folder and its name.
+pub(super) struct Paths<'a> {
+    folders: Vec<&'a [u8]>,
+    indices: Numbers<'a>,
+    names: Texts<'a>,
+    index: usize,
+}
+
+impl<'a> Paths<'a> {
+    pub(super) fn of(header: &'a Header) -> Paths<'a> {
+        // Before rpm 4.0 the names had their folders with them.
+        let old = header.count(tag::BASENAMES) == 0;
+        let names = if old {
+            tag::OLDFILENAMES
+        } else {
+            tag::BASENAMES
+        };
+        Paths {
+            folders: header.texts(tag::DIRNAMES).collect(),
+            indices: header.numbers(tag::DIRINDEXES),
+            names: header.texts(names),
+            index: 0,
+        }
+    }
+}
+
+impl<'a> Iterator for Paths<'a> {
+    /// `None` in it when its folder is not in the header.
+    type Item = Option<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = self.names.next()?;
+        let index = self.index;
+        self.index += 1;
+        if let Some(slash) = name.iter().rposition(|&byte| byte == b'/') {
+            return Some(Some(name.split_at(slash + 1)));
+        }
+        let folder = self
+            .indices
+            .get(index)
+            .and_then(|at| usize::try_from(at).ok());
+        Some(
+            folder
+                .and_then(|at| self.folders.get(at))
+                .map(|folder| (*folder, name)),
+        )
+    }
+}
+
+/// Calls `each` for every file. `Err` says what makes no sense; files before it were told.
+pub(super) fn entries(header: &Header, each: &mut dyn FnMut(Entry)) -> Result<(), String> {
+    let old = header.count(tag::BASENAMES) == 0;
+    let count = header.count(if old {
+        tag::OLDFILENAMES
+    } else {
+        tag::BASENAMES
+    });
+    for (tag, name) in [
+        (tag::FILEMODES, "modes"),
+        (tag::FILEDIGESTS, "digests"),
+        (tag::FILELINKTOS, "targets of links"),
+        (tag::FILEFLAGS, "flags"),
+        (tag::FILEUSERNAME, "users"),
+        (tag::FILEGROUPNAME, "groups"),
+    ] {
+        let there = header.count(tag);
+        if there != count && there != 0 {
+            return Err(format!(
+                "a package with {count} files has {there} {name} of files"
+            ));
+        }
+    }
+    let algorithm = match header.number(tag::FILEDIGESTALGO) {
+        None | Some(0 | 1) => Some(Algorithm::Md5),
+        Some(2) => Some(Algorithm::Sha1),
+        Some(8) => Some(Algorithm::Sha256),
+        Some(10) => Some(Algorithm::Sha512),
+        Some(_) => None,
+    };
+    let (sizes, long_sizes) = (
+        header.numbers(tag::FILESIZES),
+        header.numbers(tag::LONGFILESIZES),
+    );
+    let (modes, times) = (
+        header.numbers(tag::FILEMODES),
+        header.numbers(tag::FILEMTIMES),
+    );
+    let (flags, states) = (
+        header.numbers(tag::FILEFLAGS),
+        header.numbers(tag::FILESTATES),
+    );
+    let verify = header.numbers(tag::FILEVERIFYFLAGS);
+    let (mut digests, mut targets) = (
+        header.texts(tag::FILEDIGESTS),
+        header.texts(tag::FILELINKTOS),
+    );
+    let (mut users, mut groups) = (
+        header.texts(tag::FILEUSERNAME),
+        header.texts(tag::FILEGROUPNAME),
+    );
+    let mut told = 0;
+    for (index, path) in Paths::of(header).enumerate() {
+        told += 1;
+        let (digest, target) = (digests.next(), targets.next());
+        let (user, group) = (users.next(), groups.next());
+        let Some((folder, name)) = path else {
+            return Err(format!(
+                "file {index} of a package is in a folder that it does not name"
+            ));
+        };
+        let whole = [folder, name].concat();
+        let Some(path) = name::clean(&whole) else {
+            return Err(format!(
+                "a package has a file called {}",
+                whole.escape_ascii()
+            ));
+        };
+        let flags = flags.get(index).unwrap_or(0);
+        let state = states.get(index).unwrap_or(0);
+        let mode = modes.get(index);
+        let mut checked = verify.get(index).unwrap_or(u64::MAX);
+        match state {
+            REPLACED | NOT_INSTALLED | NET_SHARED => checked = 0,
+            WRONG_COLOR => checked &= !(VERIFY_DIGEST | VERIFY_SIZE),
+            _ => {}
+        }
+        let ghost = flags & GHOST != 0;
+        if ghost {
+            // The package brings nothing: whatever makes the file decides what it is.
+            checked = 0;
+        }
+        let known = |bit: u64| checked & bit != 0;
+        let kind = match mode.map(|mode| mode & TYPE) {
+            // Only whether it is there is looked at.
+            _ if ghost || state == REPLACED || state == NOT_INSTALLED || state == NET_SHARED => {
+                Kind::Unknown
+            }
+            Some(REGULAR) => Kind::File {
+                size: known(VERIFY_SIZE)
+                    .then(|| sizes.get(index).or(long_sizes.get(index)))
+                    .flatten(),
+                digest: digest
+                    .filter(|digest| known(VERIFY_DIGEST) && !digest.is_empty())
+                    .and_then(|digest| {
+                        Digest::from_hex(algorithm?, std::str::from_utf8(digest).ok()?)
+                    }),
+            },
+            Some(LINK) => match target {
+                Some(target) if known(VERIFY_LINK) => {
+                    Kind::Symlink(OsStr::from_bytes(target).into())
+                }
+                _ => Kind::Unknown,
+            },
+            Some(FOLDER) => Kind::Directory,
+            Some(_) => Kind::Special,
+            None => Kind::Unknown,
+        };
+        // Links have no mode of their own.
+        let has_mode = known(VERIFY_MODE) && mode.is_some_and(|mode| mode & TYPE != LINK);
+        let owner = |name: Option<&[u8]>, bit| {
+            let name = name.filter(|_| known(bit))?;
+            Some(Owner::Name(String::from_utf8_lossy(name).into_owned()))
+        };
+        each(Entry {
+            path,
+            kind,
+            mode: mode.filter(|_| has_mode).map(|mode| (mode & 0o7777) as u32),
+            user: owner(user, VERIFY_USER),
+            group: owner(group, VERIFY_GROUP),
+            modified: times.get(index).and_then(|time| i64::try_from(time).ok()),
+            configuration: flags & CONFIG != 0,
+            optional: ghost
+                || flags & MISSINGOK != 0
+                || matches!(state, NOT_INSTALLED | NET_SHARED),
+        });
+    }
+    if told < count {
+        return Err(format!("a package with {count} files names only {told}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use kedge_sources::From;
+
+/// What `kedge help repair` says.
+pub const HELP: &str = "\
+usage: repair ROOT FILE...|PACKAGE...|--all-damaged [--from PLACE] [--dry-run]
+       repair ROOT --undo [N]
+       repair ROOT --verify FILE...
+
+Puts the very same file of the very same package back in place. ROOT is where
+the system is mounted; FILE is named as that system names it. The package comes
+from the system's own sources, with its own keys in ROOT; what is in it must
+also equal the checksum that ROOT's package database has. Nothing is written
+but beside the file, until the new one is whole; the damaged one is kept in
+ROOT/var/lib/kedge/quarantine.
+
+  PACKAGE          all its files that are damaged (NAME or NAME:ARCHITECTURE)
+  --all-damaged    all that 'verify ROOT' finds
+  --from PLACE     a package file, a folder of them, or the URL of a package
+                   or of a mirror, instead of the system's own sources
+  --dry-run        only says what would be done, and from where
+  --scratch FOLDER where packages are kept meanwhile, if memory is too small
+  --accept-expired believe an index of packages whose Valid-Until is over
+  --force          also on a disk that is failing, and what nothing vouches for
+  --undo [N]       puts back what repair number N replaced; without N, lists
+  --verify         only tries to load FILE with ROOT's own dynamic linker
+  --json           one object
+
+  repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --dry-run
+  repair /mnt libssl3 --from http://192.0.2.1/debian
+  repair /mnt --all-damaged
+  repair /mnt --undo 1
+
+A configuration file is only replaced when it is named. ctrl-C ends it between
+two files.
+
+Exit status: 0 all is as it must be; 1 something could not be repaired, or does
+not load; 2 wrong use, or could not look; 3 refused: mounted read-only, a
+failing disk, another one at work; 130 ctrl-C.
+";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Files and packages.
+    Named(Vec<String>),
+    /// All that differs.
+    All,
+    /// What can be undone.
+    ListUndo,
+    /// One of them.
+    Undo(u64),
+    /// Loads files.
+    Verify(Vec<String>),
+}
+
+/// What was typed, made sense of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) root: PathBuf,
+    pub(crate) work: Work,
+    pub(crate) from: Option<From>,
+    pub(crate) scratch: Option<PathBuf>,
+    pub(crate) accept_expired: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) force: bool,
+    pub(crate) json: bool,
+}
+
+pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
+    let mut names = Vec::new();
+    let (mut from, mut scratch) = (None, None);
+    let (mut all, mut undo, mut list, mut verify) = (false, false, false, false);
+    let (mut accept_expired, mut dry_run, mut force, mut json) = (false, false, false, false);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let flag = match argument.as_str() {
+            "--from" => {
+                let place = rest
+                    .next()
+                    .ok_or("--from needs a URL, a package file or a folder")?;
+                from = Some(place_of(place));
+                continue;
+            }
+            "--scratch" => {
+                scratch = Some(rest.next().ok_or("--scratch needs a folder")?.into());
+                continue;
+            }
+            "--all-damaged" => &mut all,
+            "--undo" => &mut undo,
+            "--list" => &mut list,
+            "--verify" => &mut verify,
+            "--accept-expired" => &mut accept_expired,
+            "--dry-run" | "-n" => &mut dry_run,
+            "--force" => &mut force,
+            "--json" => &mut json,
+            option if option.starts_with('-') => {
+                return Err(format!("no option '{}' here", option.escape_debug()));
+            }
+            "" => return Err("an empty name is no file and no package".into()),
+            _ => {
+                names.push(argument.clone());
+                continue;
+            }
+        };
+        *flag = true;
+    }
+    if names.is_empty() {
+        return Err("which system? repair ROOT FILE, ROOT being where it is mounted".into());
+    }
+    let root = PathBuf::from(names.remove(0));
+    let work = match (all, undo, verify, names.as_slice()) {
+        (true, false, false, []) => Work::All,
+        (true, ..) => return Err("--all-damaged takes no names and no other work".into()),
+        (_, true, false, []) => Work::ListUndo,
+        (_, true, false, [number]) if !list => Work::Undo(number.parse().map_err(|_| {
+            format!(
+                "--undo takes a number that repair ROOT --undo lists, not '{}'",
+                number.escape_debug()
+            )
+        })?),
+        (_, true, ..) => return Err("--undo takes one number, or none".into()),
+        (.., []) => return Err("repair what? a FILE, a PACKAGE, or --all-damaged".into()),
+        (_, _, true, _) => Work::Verify(names),
+        _ => Work::Named(names),
+    };
+    if list && !undo {
+        return Err("--list goes with --undo".into());
+    }
+    Ok(Order {
+        root,
+        work,
+        from,
+        scratch,
+        accept_expired,
+        dry_run,
+        force,
+        json,
+    })
+}
+
+fn place_of(place: &str) -> From {
+    let lower = place.to_ascii_lowercase();
+    match lower.starts_with("http://") || lower.starts_with("https://") {
+        true => From::Url(place.into()),
+        false => From::Path(place.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<Order, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn the_first_name_is_the_system() {
+        let order = typed("/mnt --from http://a/b /usr/bin/x pkg --dry-run").unwrap();
+        assert_eq!(order.root, PathBuf::from("/mnt"));
+        assert_eq!(
+            order.work,
+            Work::Named(vec!["/usr/bin/x".into(), "pkg".into()])
+        );
+        assert_eq!(order.from, Some(From::Url("http://a/b".into())));
+        assert!(order.dry_run && !order.force);
+        assert_eq!(typed("/mnt --undo 3").unwrap().work, Work::Undo(3));
+        assert_eq!(typed("/mnt --undo --list").unwrap().work, Work::ListUndo);
+        assert_eq!(typed("/mnt --all-damaged").unwrap().work, Work::All);
+        assert_eq!(
+            typed("/mnt --verify a/b").unwrap().work,
+            Work::Verify(vec!["a/b".into()])
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "",
+            "/mnt",
+            "/mnt --all-damaged x",
+            "/mnt --all-damaged --undo",
+            "/mnt --undo x",
+            "/mnt --undo 1 2",
+            "/mnt --list x",
+            "/mnt --from",
+            "/mnt x --frob",
+            "/mnt --verify",
+        ] {
+            assert!(typed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        assert!(HELP.lines().all(|line| line.len() < 80 && line.is_ascii()));
+    }
+}

@@ -1,0 +1,71 @@
+//! Package files while they are needed: in memory, or in a folder that the operator named. Never on the disk that is being
+//! repaired.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::Path;
+
+use kedge_progress::{Progress, bytes};
+use kedge_sources::Candidate;
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+
+use crate::Error;
+
+/// What the rest of the system needs meanwhile: decoders, and what it ran before.
+const RESERVE: u64 = 192 << 20;
+
+/// Fetches and proves a package.
+pub(crate) fn fetch(
+    candidate: &Candidate,
+    scratch: Option<&Path>,
+    progress: &mut Progress,
+) -> Result<File, Error> {
+    let mut file = match scratch {
+        Some(folder) => unnamed(folder)?,
+        None => in_memory(candidate.size)?,
+    };
+    crate::local::fetch(candidate, &mut file, progress)
+        .map_err(|error| Error::Source(Box::new(error)))?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| Error::Word(format!("cannot read what was fetched: {error}")))?;
+    Ok(file)
+}
+
+/// A file without a name, which goes with this process.
+fn unnamed(folder: &Path) -> Result<File, Error> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)
+        .map(File::from)
+        .map_err(|errno| Error::System {
+            doing: "keep a package in",
+            path: folder.into(),
+            errno,
+        })
+}
+
+fn in_memory(size: Option<u64>) -> Result<File, Error> {
+    if let (Some(size), Some(available)) = (size, available())
+        && available < size.saturating_add(RESERVE)
+    {
+        return Err(Error::Word(format!(
+            "the package has {}, and {} of memory are available, of which {} are needed for other things: name a folder of \
+             another disk by --scratch FOLDER",
+            bytes(size),
+            bytes(available),
+            bytes(RESERVE)
+        )));
+    }
+    rustix::fs::memfd_create("kedge-package", MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| Error::Word(format!("cannot keep a package in memory: {errno}")))
+}
+
+/// `MemAvailable` of proc(5), in bytes.
+fn available() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    kibibytes.checked_mul(1024)
+}

@@ -1,0 +1,399 @@
+//! One file: a new one beside it, whole and proven, then the old one kept, then the exchange.
+//!
+//! Wherever this is cut short, the file is the old one or the new one. [`crate::quarantine`] says how the next run
+//! knows which.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use kedge_archive::{Member, MemberKind};
+use kedge_digest::{Algorithm, Digest, Hasher};
+use kedge_doctor::Accounts;
+use kedge_packages::{Kind, Package};
+use kedge_sysroot::{Sysroot, kind_name};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::look::Look;
+use crate::plan::Task;
+use crate::quarantine::{Case, Quarantine};
+use crate::record::Record;
+use crate::target::Target;
+
+/// What is the same for all files of a package.
+pub(crate) struct Source<'a> {
+    pub(crate) package: &'a Package,
+    pub(crate) location: &'a str,
+    pub(crate) trust: &'a [String],
+}
+
+/// What was done with one file.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// Where the old one is kept; none when the file was as the package has it.
+    pub(crate) kept: Option<u64>,
+    /// What it was, in words.
+    pub(crate) was: String,
+    /// What it is.
+    pub(crate) is: String,
+    /// What the operator should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// All that is needed to replace files in one system.
+pub(crate) struct Workshop<'a> {
+    pub(crate) root: &'a Sysroot,
+    pub(crate) accounts: &'a Accounts,
+    pub(crate) quarantine: &'a Quarantine<'a>,
+}
+
+impl Workshop<'_> {
+    /// Puts `member`, whose content is `content`, in the place that `task` names.
+    pub(crate) fn replace(
+        &self,
+        task: &Task,
+        source: &Source,
+        member: &Member,
+        content: &mut dyn Read,
+    ) -> Result<Done, Error> {
+        let target = Target::open(self.root, &task.path)?;
+        target.is_changeable()?;
+        let old = target.stat()?;
+        let look = Look::of(
+            self.root,
+            self.accounts,
+            source.package.family,
+            &task.entry,
+            member,
+            old.as_ref(),
+        );
+        let (case, temporary) = self.quarantine.begin(&task.path)?;
+        let made = self.make(&target, &temporary, task, &look, member, content);
+        let done = made.and_then(|new| {
+            let was = self.was(&target, old.as_ref(), task);
+            if let Some(old) = &old
+                && was == new
+                && same_look(old, &look)
+            {
+                return Ok(None);
+            }
+            let record =
+                self.record(task, source, old.as_ref(), &was, &new, &target, &temporary)?;
+            exchange(&case, &target, &temporary, old.as_ref(), &record)?;
+            Ok(Some((was, new)))
+        });
+        match done {
+            Ok(Some((was, is))) => Ok(Done {
+                kept: Some(case.number),
+                was: word(&was, old.as_ref()),
+                is: format!("{is}, mode {:04o}", look.mode),
+                notes: look.notes,
+            }),
+            Ok(None) => {
+                target.remove_temporary(&temporary);
+                case.abandon();
+                Ok(Done {
+                    kept: None,
+                    was: String::new(),
+                    is: "as the package has it".into(),
+                    notes: look.notes,
+                })
+            }
+            Err(error) => Err(self
+                .ended(case, &target, &temporary, Err(error))
+                .err()
+                .unwrap_or(Error::Interrupted)),
+        }
+    }
+
+    /// Puts a further name of `leads`, which the package has before it, in the place that `task` names; nothing is done when
+    /// what is at `leads` is not what it must be, or is elsewhere.
+    pub(crate) fn link(
+        &self,
+        task: &Task,
+        source: &Source,
+        member: &Member,
+        leads: &Path,
+    ) -> Result<Option<Done>, Error> {
+        let Kind::File {
+            digest: Some(must), ..
+        } = task.entry.kind
+        else {
+            return Ok(None);
+        };
+        let Ok(other) = self.root.open_file_itself(leads) else {
+            return Ok(None);
+        };
+        if !digest(&other, must.algorithm()).is_ok_and(|is| is == must) {
+            return Ok(None);
+        }
+        let target = Target::open(self.root, &task.path)?;
+        target.is_changeable()?;
+        let old = target.stat()?;
+        let (folder, name) = self.root.open_parent(leads)?;
+        let (case, temporary) = self.quarantine.begin(&task.path)?;
+        if target.link_from(&folder, &name, &temporary).is_err() {
+            case.abandon();
+            return Ok(None);
+        }
+        let was = self.was(&target, old.as_ref(), task);
+        let new = must.to_string();
+        let done = self
+            .record(task, source, old.as_ref(), &was, &new, &target, &temporary)
+            .and_then(|record| {
+                target.sync()?;
+                exchange(&case, &target, &temporary, old.as_ref(), &record)
+            });
+        self.ended(case, &target, &temporary, done)?
+            .map_or(Ok(None), |number| {
+                Ok(Some(Done {
+                    kept: Some(number),
+                    was: word(&was, old.as_ref()),
+                    is: format!(
+                        "a further name of {}, mode {:04o}",
+                        shown(leads).display(),
+                        member.mode
+                    ),
+                    notes: Vec::new(),
+                }))
+            })
+    }
+
+    /// Removes what is left when it was not done.
+    fn ended(
+        &self,
+        case: Case,
+        target: &Target,
+        temporary: &Path,
+        done: Result<(), Error>,
+    ) -> Result<Option<u64>, Error> {
+        match done {
+            Ok(()) => Ok(Some(case.number)),
+            Err(error) => {
+                // After the exchange there is no such file; the case then says that it was.
+                if !matches!(target.stat_of(temporary), Ok(None)) {
+                    target.remove_temporary(temporary);
+                    case.abandon();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the new file beside the old one, and returns what is in it.
+    fn make(
+        &self,
+        target: &Target,
+        temporary: &Path,
+        task: &Task,
+        look: &Look,
+        member: &Member,
+        content: &mut dyn Read,
+    ) -> Result<String, Error> {
+        match (&member.kind, &task.entry.kind) {
+            (MemberKind::Symlink(leads), Kind::Symlink(must)) if leads != must => {
+                let (leads, must) = (leads.display(), must.display());
+                Err(Error::Word(format!(
+                    "the package's link leads to {leads}, the local database says {must}; nothing was changed"
+                )))
+            }
+            (MemberKind::Symlink(leads), Kind::Symlink(_) | Kind::Unknown) => {
+                target.symlink(leads, temporary)?;
+                target.dress_symlink(temporary, look.owner, &look.times())?;
+                target.sync()?;
+                Ok(format!("symlink to {}", leads.display()))
+            }
+            (MemberKind::File(_) | MemberKind::HardLink(_), Kind::File { .. } | Kind::Unknown) => {
+                let file = target.create(temporary)?;
+                let must = match &task.entry.kind {
+                    Kind::File { digest, .. } => *digest,
+                    _ => None,
+                };
+                let is = pour(content, &file, must.map(|must| must.algorithm()), target)?;
+                if let (Some(must), Some(is)) = (must, is.local)
+                    && must != is
+                {
+                    return Err(Error::Different { is, must });
+                }
+                look.put_on(&file)
+                    .and_then(|()| rustix::fs::fsync(&file))
+                    .map_err(|errno| target.fail("make a file beside", errno))?;
+                target.sync()?;
+                Ok(is.sha256.to_string())
+            }
+            _ => Err(Error::Word(
+                "the package and the local database do not agree on what it is; nothing was changed".into(),
+            )),
+        }
+    }
+
+    /// What is there, in the words that [`Self::make`] has for what it makes.
+    fn was(&self, target: &Target, old: Option<&Stat>, task: &Task) -> String {
+        let Some(old) = old else {
+            return "missing".into();
+        };
+        match FileType::from_raw_mode(old.st_mode) {
+            FileType::Symlink => match target.read_link() {
+                Ok(leads) => format!("symlink to {}", leads.display()),
+                Err(error) => error.to_string(),
+            },
+            FileType::RegularFile => {
+                let file = self
+                    .root
+                    .open_file_itself(&task.path)
+                    .map_err(|error| error.to_string());
+                let digest = file.and_then(|file| sha256(file).map_err(|error| error.to_string()));
+                digest.map_or_else(
+                    |error| format!("unreadable ({error})"),
+                    |digest| digest.to_string(),
+                )
+            }
+            kind => kind_name(kind).into(),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn record(
+        &self,
+        task: &Task,
+        source: &Source,
+        old: Option<&Stat>,
+        was: &str,
+        new: &str,
+        target: &Target,
+        temporary: &Path,
+    ) -> Result<Record, Error> {
+        let made = target.stat_of(temporary)?;
+        let inode = made.map_or(0, |stat| stat.st_ino);
+        let mut record = Record::default()
+            .path("path", &task.path)
+            .text("when", now())
+            .text("package", &source.package.name)
+            .text("version", &source.package.version)
+            .text("architecture", &source.package.architecture)
+            .text("from", source.location);
+        for step in source.trust {
+            record = record.text("trust", step);
+        }
+        record = record
+            .text("was", was)
+            .text("is", new)
+            .text("new-inode", inode);
+        if let Some(old) = old {
+            record = record
+                .text("old-mode", format!("{:06o}", old.st_mode))
+                .text("old-owner", format!("{}:{}", old.st_uid, old.st_gid))
+                .text("old-size", old.st_size)
+                .text("old-modified", old.st_mtime);
+        }
+        Ok(record)
+    }
+}
+
+/// Keeps the old one, then lets the new one take its place.
+pub(crate) fn exchange(
+    case: &Case,
+    target: &Target,
+    temporary: &Path,
+    old: Option<&Stat>,
+    record: &Record,
+) -> Result<(), Error> {
+    case.keep(target, old, record)?;
+    match old {
+        Some(_) => target.replace_by(temporary)?,
+        None => target.fill_by(temporary)?,
+    }
+    target.sync()?;
+    case.done()
+}
+
+/// Seconds since 1970, as a journal needs them.
+pub(crate) fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn word(was: &str, old: Option<&Stat>) -> String {
+    match old {
+        Some(old) if FileType::from_raw_mode(old.st_mode) == FileType::RegularFile => {
+            format!(
+                "{was}, {} bytes, mode {:04o}",
+                old.st_size,
+                old.st_mode & 0o7777
+            )
+        }
+        _ => was.into(),
+    }
+}
+
+fn same_look(old: &Stat, look: &Look) -> bool {
+    let is_link = FileType::from_raw_mode(old.st_mode) == FileType::Symlink;
+    (old.st_uid, old.st_gid) == look.owner && (is_link || old.st_mode & 0o7777 == look.mode)
+}
+
+/// Digests of what was poured.
+struct Poured {
+    /// By the local database's algorithm.
+    local: Option<Digest>,
+    sha256: Digest,
+}
+
+fn pour(
+    content: &mut dyn Read,
+    mut file: &File,
+    algorithm: Option<Algorithm>,
+    target: &Target,
+) -> Result<Poured, Error> {
+    let mut local = algorithm.map(Hasher::new);
+    let mut sha256 = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => &buffer[..read],
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                return Err(Error::Word(format!(
+                    "the package cannot be unpacked: {error}; nothing was changed"
+                )));
+            }
+        };
+        sha256.update(read);
+        if let Some(local) = &mut local {
+            local.update(read);
+        }
+        file.write_all(read).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            target.fail("write a file beside", errno)
+        })?;
+    }
+    Ok(Poured {
+        local: local.map(Hasher::finish),
+        sha256: sha256.finish(),
+    })
+}
+
+/// Of a whole file.
+pub(crate) fn sha256(file: impl Read) -> std::io::Result<Digest> {
+    digest(file, Algorithm::Sha256)
+}
+
+fn digest(mut file: impl Read, algorithm: Algorithm) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A path as people type it inside ROOT.
+pub(crate) fn shown(path: &Path) -> PathBuf {
+    Path::new("/").join(path)
+}

@@ -1,0 +1,414 @@
+//! All of it in order.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use kedge_doctor::{Accounts, shown};
+use kedge_packages::{Database, Kind, Package};
+use kedge_progress::{Progress, interrupt};
+use kedge_sources::{Candidate, Found};
+use kedge_sysroot::Sysroot;
+
+use crate::arguments::{Order, Work};
+use crate::lock::Lock;
+use crate::plan::{Planned, Planner, Task};
+use crate::quarantine::Quarantine;
+use crate::replace::{Source, Workshop};
+use crate::report::{Fate, Origin, Story, Teller, shown_lines};
+use crate::trial::Trial;
+use crate::{Error, Place, after, fetched, package, safety, undo};
+
+const GOOD: u8 = 0;
+const NOT_ALL: u8 = 1;
+const COULD_NOT_LOOK: u8 = 2;
+const REFUSED: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+/// Does what was typed.
+pub(crate) fn run(place: &Place, order: &Order) -> u8 {
+    let mut teller = Teller::new(order.json);
+    let exit = match begin(place, order, &mut teller) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("repair: {}", shown_lines(&error.to_string()));
+            match error {
+                Error::Refused(_) => REFUSED,
+                Error::Interrupted => INTERRUPTED,
+                Error::Sysroot(_) | Error::Database(_) => COULD_NOT_LOOK,
+                _ => NOT_ALL,
+            }
+        }
+    };
+    teller.end(&order.root, exit);
+    exit
+}
+
+fn begin(place: &Place, order: &Order, teller: &mut Teller) -> Result<u8, Error> {
+    let root = Sysroot::open(&order.root)?;
+    match &order.work {
+        Work::ListUndo => undo::list(&root, teller).map(|()| GOOD),
+        Work::Undo(number) => undo::undo(&root, *number, order.force, teller).map(|()| GOOD),
+        Work::Verify(files) => Ok(verify(&root, files, teller)),
+        Work::Named(_) | Work::All => Repair::new(place, order, &root)?.run(teller),
+    }
+}
+
+/// Only loads.
+fn verify(root: &Sysroot, files: &[String], teller: &mut Teller) -> u8 {
+    let mut exit = GOOD;
+    for file in files {
+        let said = match root.real_path(Path::new(file)) {
+            Err(error) => {
+                exit = COULD_NOT_LOOK;
+                error.to_string()
+            }
+            Ok(path) => match after::trial(root, &path) {
+                None => "is nothing that a dynamic linker loads".into(),
+                Some(Trial::Loads(odd)) if odd.is_empty() => "loads, all symbols found".into(),
+                Some(Trial::Loads(odd)) => format!("loads; {}", odd.join("\n  ")),
+                Some(Trial::Untried(why)) => {
+                    exit = exit.max(COULD_NOT_LOOK);
+                    format!("could not be tried: {why}")
+                }
+                Some(Trial::Fails(why)) => {
+                    exit = exit.max(NOT_ALL);
+                    format!("does not load: {why}")
+                }
+            },
+        };
+        teller.word(file, &said);
+    }
+    exit
+}
+
+/// A repair of one system.
+struct Repair<'a> {
+    place: &'a Place,
+    order: &'a Order,
+    root: &'a Sysroot,
+    databases: Vec<Box<dyn Database + 'a>>,
+    accounts: Accounts,
+    progress: Progress,
+}
+
+/// What is wanted of one package.
+struct Group<'a> {
+    package: Package,
+    tasks: Vec<&'a Task>,
+}
+
+impl<'a> Repair<'a> {
+    fn new(place: &'a Place, order: &'a Order, root: &'a Sysroot) -> Result<Repair<'a>, Error> {
+        let databases = kedge_packages::open(root)?;
+        Ok(Repair {
+            place,
+            order,
+            root,
+            databases,
+            accounts: Accounts::of(root),
+            progress: Progress::new("repair"),
+        })
+    }
+
+    fn run(&mut self, teller: &mut Teller) -> Result<u8, Error> {
+        if self.databases.is_empty() {
+            eprintln!(
+                "repair: there is no database of dpkg, rpm, pacman or apk in {}; is /var on a file system of its own, that \
+                 is not mounted?",
+                shown::typed(self.root.path())
+            );
+            return Ok(COULD_NOT_LOOK);
+        }
+        let (tasks, mut exit) = self.plan(teller)?;
+        if tasks.is_empty() {
+            return Ok(exit);
+        }
+        let objections = safety::objections(self.root, self.place, &tasks);
+        for objection in &objections {
+            eprintln!("repair: {}", objection.text);
+        }
+        let stops = |objection: &safety::Objection| !(objection.forceable && self.order.force);
+        let refused = objections.iter().any(stops);
+        if refused && !self.order.dry_run {
+            return Ok(REFUSED);
+        }
+        let mut groups: BTreeMap<(usize, usize), Vec<&Task>> = BTreeMap::new();
+        for task in &tasks {
+            groups
+                .entry((task.database, task.package))
+                .or_default()
+                .push(task);
+        }
+        let groups: Vec<Group> = groups
+            .into_iter()
+            .map(|((database, package), tasks)| Group {
+                package: self.databases[database].packages()[package].clone(),
+                tasks,
+            })
+            .collect();
+        let found = self.find(&groups);
+        let did = match self.order.dry_run {
+            true => self.show(&groups, found, teller),
+            false => self.work(&groups, found, teller)?,
+        };
+        exit = exit.max(did);
+        Ok(if refused { REFUSED } else { exit })
+    }
+
+    /// What is to be done, and whether all that was named can be.
+    fn plan(&mut self, teller: &mut Teller) -> Result<(Vec<Task>, u8), Error> {
+        let planner = Planner {
+            root: self.root,
+            databases: &self.databases,
+            accounts: &self.accounts,
+        };
+        let planned = match &self.order.work {
+            Work::Named(words) => planner.named(words),
+            _ => planner.all(&mut self.progress)?,
+        };
+        if planned.is_empty() {
+            teller.word("repair", "nothing is damaged, by the package database");
+        }
+        let mut tasks = Vec::new();
+        let mut exit = GOOD;
+        for one in planned {
+            match one {
+                Planned::Task(task) => tasks.push(*task),
+                Planned::Fine(path) => {
+                    teller.word(
+                        &path.display().to_string(),
+                        "is as its package says, nothing to do",
+                    );
+                }
+                Planned::Failed(word, error) => {
+                    teller.word(&word, &error.to_string());
+                    exit = match error {
+                        Error::Sysroot(_) | Error::Database(_) => COULD_NOT_LOOK,
+                        _ => exit.max(NOT_ALL),
+                    };
+                }
+            }
+        }
+        Ok((tasks, exit))
+    }
+
+    /// Where each package can be had.
+    fn find(&mut self, groups: &[Group]) -> Vec<Result<Vec<Candidate>, Error>> {
+        let from = self.order.from.as_ref();
+        let mut all = Vec::new();
+        for group in groups {
+            let found = crate::local::find(self.root, &group.package, from, &mut self.progress);
+            all.push(match found {
+                Ok(Found::Exact(candidates)) => Ok(candidates),
+                Ok(Found::Others(others)) => self.other(group, others),
+                Err(error) => Err(Error::Source(Box::new(error))),
+            });
+        }
+        self.progress.clear();
+        all
+    }
+
+    /// Another version than the installed one: of use only when the operator named it, and the file in it is the same.
+    fn other(&self, group: &Group, others: Vec<Candidate>) -> Result<Vec<Candidate>, Error> {
+        let checked = |task: &&Task| {
+            matches!(
+                task.entry.kind,
+                Kind::File {
+                    digest: Some(_),
+                    ..
+                }
+            )
+        };
+        if self.order.from.is_some() && group.tasks.iter().all(checked) && !others.is_empty() {
+            return Ok(others);
+        }
+        let listed: Vec<String> = others
+            .iter()
+            .map(|other| format!("  {} at {}", other.package.version, other.location))
+            .collect();
+        Err(Error::Word(format!(
+            "no source has version {} any more, which is the installed one; nearest are:\n{}\na file of another version does \
+             not belong here; --from PACKAGE-FILE takes it if it is the same file",
+            group.package.version,
+            listed.join("\n")
+        )))
+    }
+
+    fn show(
+        &self,
+        groups: &[Group],
+        found: Vec<Result<Vec<Candidate>, Error>>,
+        teller: &mut Teller,
+    ) -> u8 {
+        let mut exit = GOOD;
+        for (group, found) in groups.iter().zip(found) {
+            for task in &group.tasks {
+                let (origin, fate) = match &found {
+                    Ok(candidates) => (candidates.first().map(origin), Fate::Would),
+                    Err(error) => (None, Fate::Failed(Error::Word(error.to_string()))),
+                };
+                let story = Story {
+                    task,
+                    package: &group.package,
+                    origin,
+                    fate,
+                    remains: Vec::new(),
+                    trial: None,
+                };
+                if !story.is_good() {
+                    exit = NOT_ALL;
+                }
+                teller.story(&story);
+            }
+        }
+        exit
+    }
+
+    fn work(
+        &mut self,
+        groups: &[Group],
+        found: Vec<Result<Vec<Candidate>, Error>>,
+        teller: &mut Teller,
+    ) -> Result<u8, Error> {
+        let _lock = Lock::take(self.root)?;
+        let quarantine = Quarantine::open(self.root)?;
+        for found in quarantine.tidy()? {
+            self.progress.note(&found);
+        }
+        let mut stories = Vec::new();
+        for (group, found) in groups.iter().zip(found) {
+            if interrupt::pressed_already() {
+                break;
+            }
+            let (origin, results) = self.repair(&quarantine, group, found);
+            for (task, result) in group.tasks.iter().zip(results) {
+                stories.push(Story {
+                    task,
+                    package: &group.package,
+                    origin: origin.clone(),
+                    fate: result.map_or_else(Fate::Failed, Fate::Repaired),
+                    remains: Vec::new(),
+                    trial: None,
+                });
+            }
+        }
+        // When all is in place: one library may need another that was damaged too.
+        let mut exit = GOOD;
+        for story in &mut stories {
+            if matches!(story.fate, Fate::Repaired(_)) {
+                story.remains = after::remains(self.root, &self.accounts, story.task);
+                story.trial = after::trial(self.root, &story.task.path);
+            }
+            if !story.is_good() {
+                exit = NOT_ALL;
+            }
+            teller.story(story);
+        }
+        Ok(if interrupt::pressed_already() {
+            INTERRUPTED
+        } else {
+            exit
+        })
+    }
+
+    /// Tries one source after the other, until nothing is left to do.
+    fn repair(
+        &mut self,
+        quarantine: &Quarantine,
+        group: &Group,
+        found: Result<Vec<Candidate>, Error>,
+    ) -> (Option<Origin>, package::Results) {
+        let all_failed = |why: &str| {
+            group
+                .tasks
+                .iter()
+                .map(|_| Err(Error::Word(why.into())))
+                .collect()
+        };
+        let candidates = match found {
+            Ok(candidates) => candidates,
+            Err(error) => return (None, all_failed(&error.to_string())),
+        };
+        let mut last = (None, all_failed("no source has it"));
+        for candidate in &candidates {
+            let results = match self.fetch(group, candidate) {
+                Ok(mut file) => {
+                    let workshop = Workshop {
+                        root: self.root,
+                        accounts: &self.accounts,
+                        quarantine,
+                    };
+                    let source = Source {
+                        package: &group.package,
+                        location: &candidate.location,
+                        trust: &candidate.trust,
+                    };
+                    package::repair(&workshop, &group.tasks, &source, &mut file)
+                }
+                Err(error) => all_failed(&error.to_string()),
+            };
+            self.progress.clear();
+            let done = results.iter().filter(|result| result.is_ok()).count();
+            last = (Some(origin(candidate)), results);
+            // What was replaced is not touched again.
+            if done > 0 || interrupt::pressed_already() {
+                break;
+            }
+        }
+        last
+    }
+
+    /// The package file, which is proven to be what it shall be.
+    fn fetch(&mut self, group: &Group, candidate: &Candidate) -> Result<File, Error> {
+        if candidate.trust.is_empty() && !self.order.force {
+            let unchecked = |task: &&&Task| match &task.entry.kind {
+                Kind::File { digest, .. } => digest.is_none(),
+                Kind::Unknown => true,
+                _ => false,
+            };
+            if let Some(task) = group.tasks.iter().find(unchecked) {
+                return Err(Error::Word(format!(
+                    "the local database has no checksum of {}, and nothing vouches for {}; --force believes it",
+                    shown::path(&task.path),
+                    candidate.location
+                )));
+            }
+        }
+        let mut file =
+            fetched::fetch(candidate, self.order.scratch.as_deref(), &mut self.progress)?;
+        let inside = kedge_archive::identify(&mut file).map_err(|source| Error::Archive {
+            location: candidate.location.clone(),
+            source: Box::new(source),
+        })?;
+        if inside.name != group.package.name {
+            return Err(Error::Word(format!(
+                "{} says that it is {} {}, not {}",
+                candidate.location, inside.name, inside.version, group.package.name
+            )));
+        }
+        let checked = |task: &&Task| {
+            matches!(
+                task.entry.kind,
+                Kind::File {
+                    digest: Some(_),
+                    ..
+                }
+            )
+        };
+        if inside.version != group.package.version && !group.tasks.iter().all(checked) {
+            return Err(Error::Word(format!(
+                "{} says that it is version {}, not {}",
+                candidate.location, inside.version, group.package.version
+            )));
+        }
+        Ok(file)
+    }
+}
+
+fn origin(candidate: &Candidate) -> Origin {
+    Origin {
+        location: candidate.location.clone(),
+        trust: candidate.trust.clone(),
+    }
+}

@@ -1,0 +1,241 @@
+//! Loads a repaired program or library with ROOT's own dynamic linker, as `ldd -r` does: does it map it, find all that it
+//! needs, and can it relocate it?
+//!
+//! That runs code of ROOT (the linker, and resolvers of symbols), so it runs as nobody, in ROOT as its root, without
+//! network, without seeing other processes, and not for long. No shell of ROOT is used.
+
+use std::ffi::CString;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use kedge_sysroot::Sysroot;
+use rustix::fs::OFlags;
+
+/// No linker needs so long, from the slowest disk.
+const LONGEST: Duration = Duration::from_secs(10);
+/// What it may say.
+const MOST_SAID: u64 = 1 << 20;
+/// What it may map.
+const MOST_MEMORY: u64 = 2 << 30;
+/// `nobody`, in every family.
+const NOBODY: u32 = 65534;
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trial {
+    /// It loads. With what the linker said of symbols that it did not find, which is usual for plugins.
+    Loads(Vec<String>),
+    /// It does not, and this is what the linker said.
+    Fails(String),
+    /// It could not be tried.
+    Untried(String),
+}
+
+/// Tries the file at `path` (below ROOT), whose interpreter is `interpreter` (as the file names it).
+pub(crate) fn load(root: &Sysroot, interpreter: &Path, path: &Path) -> Trial {
+    let musl = interpreter.to_string_lossy().contains("ld-musl");
+    if !musl {
+        // 0: a program; 2: a library.
+        match run(root, interpreter, &["--verify"], path, false) {
+            Ok(Ran { status, .. }) if matches!(status.code(), Some(0 | 2)) => {}
+            Ok(ran) => {
+                return Trial::Fails(ran.words("does not take it for something it can load"));
+            }
+            Err(why) => return Trial::Untried(why),
+        }
+    }
+    let list: &[&str] = if musl { &["--list"] } else { &[] };
+    match run(root, interpreter, list, path, !musl) {
+        Ok(ran) if ran.status.success() => {
+            let is_missing = |line: &&str| {
+                line.contains("=> not found")
+                    || line.contains("not found (required by")
+                    || line.contains("Error loading")
+            };
+            if let Some(line) = ran.said.lines().find(is_missing) {
+                return Trial::Fails(line.trim().to_string());
+            }
+            let is_symbol = |line: &&str| {
+                line.contains("undefined symbol") || line.contains("symbol not found")
+            };
+            Trial::Loads(
+                ran.said
+                    .lines()
+                    .filter(is_symbol)
+                    .map(|line| line.trim().to_string())
+                    .collect(),
+            )
+        }
+        Ok(ran) => Trial::Fails(ran.words("does not load it")),
+        Err(why) => Trial::Untried(why),
+    }
+}
+
+/// A linker that ran.
+struct Ran {
+    status: ExitStatus,
+    said: String,
+}
+
+impl Ran {
+    fn words(&self, otherwise: &str) -> String {
+        let line = self
+            .said
+            .lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty());
+        let line = line.unwrap_or(otherwise);
+        match self.status.signal() {
+            Some(signal) => format!("killed by signal {signal}: {line}"),
+            None => line.to_string(),
+        }
+    }
+}
+
+/// Runs `interpreter OPTIONS PATH` in ROOT.
+fn run(
+    root: &Sysroot,
+    interpreter: &Path,
+    options: &[&str],
+    path: &Path,
+    trace: bool,
+) -> Result<Ran, String> {
+    let folder = root
+        .handle(Path::new(""), OFlags::DIRECTORY)
+        .map_err(|error| error.to_string())?;
+    let mut command = Command::new(interpreter);
+    command
+        .args(options)
+        .arg(Path::new("/").join(path))
+        .env_clear();
+    if trace {
+        command.envs([
+            ("LD_TRACE_LOADED_OBJECTS", "1"),
+            ("LD_WARN", "yes"),
+            ("LD_BIND_NOW", "yes"),
+        ]);
+    }
+    let (mut reader, writer) = io::pipe().map_err(|error| error.to_string())?;
+    let again = writer.try_clone().map_err(|error| error.to_string())?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(again);
+    let dot = CString::from(c".");
+    let folder_number = folder.as_raw_fd();
+    // SAFETY: between fork and exec only system calls are made (async-signal-safe), on memory that was made before.
+    unsafe { command.pre_exec(move || enclose(folder_number, &dot)) };
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{}: {error}", interpreter.display()))?;
+    // The command holds the writing ends; the reader would wait for them.
+    drop(command);
+    let collector = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = (&mut reader).take(MOST_SAID).read_to_end(&mut said);
+        said
+    });
+    let status = wait(&mut child)?;
+    let said = collector.join().unwrap_or_default();
+    Ok(Ran {
+        status,
+        said: String::from_utf8_lossy(&said).into_owned(),
+    })
+}
+
+fn wait(child: &mut Child) -> Result<ExitStatus, String> {
+    let end = Instant::now() + LONGEST;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) => {
+                // Its child, the first of its own process numbers, ends with it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!(
+                    "the linker did not end within {} s",
+                    LONGEST.as_secs()
+                ));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// What the process gives up before it runs anything of ROOT.
+fn enclose(folder: i32, dot: &CString) -> io::Result<()> {
+    let done = |result: i32| match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    };
+    let limit = |what, most: u64| {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        };
+        // SAFETY: reads one struct.
+        done(unsafe { libc::setrlimit(what, &limit) })
+    };
+    // A kernel without some of these still has the others; what encloses in any case is chroot and the user.
+    for space in [
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWPID,
+    ] {
+        // SAFETY: takes a number.
+        unsafe { libc::unshare(space) };
+    }
+    // The process numbers begin with the next child, which is who goes on here.
+    // SAFETY: the process has one thread.
+    match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {}
+        child => become_waiter(child),
+    }
+    // SAFETY: numbers, and strings that live.
+    unsafe {
+        done(libc::fchdir(folder))?;
+        done(libc::chroot(dot.as_ptr()))?;
+        done(libc::setgroups(0, std::ptr::null()))?;
+        done(libc::setresgid(NOBODY, NOBODY, NOBODY))?;
+        done(libc::setresuid(NOBODY, NOBODY, NOBODY))?;
+        done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        // After the change of user, which takes it away.
+        done(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+    }
+    limit(libc::RLIMIT_CPU, LONGEST.as_secs())?;
+    limit(libc::RLIMIT_AS, MOST_MEMORY)?;
+    limit(libc::RLIMIT_CORE, 0)?;
+    limit(libc::RLIMIT_FSIZE, 0)?;
+    limit(libc::RLIMIT_NPROC, 1)
+}
+
+/// Waits for `child` and ends as it ended.
+fn become_waiter(child: libc::pid_t) -> ! {
+    let mut status = 0;
+    // SAFETY: waitpid writes one number; the others take numbers.
+    unsafe {
+        // The pipe over which std learns of a failed exec is the child's now; held here it would never be closed.
+        for fd in 3..256 {
+            libc::close(fd);
+        }
+        while libc::waitpid(child, &mut status, 0) == -1 {
+            if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+                libc::_exit(127);
+            }
+        }
+        if libc::WIFSIGNALED(status) {
+            libc::signal(libc::WTERMSIG(status), libc::SIG_DFL);
+            let none = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            libc::kill(libc::getpid(), libc::WTERMSIG(status));
+        }
+        libc::_exit(libc::WEXITSTATUS(status))
+    }
+}
