@@ -9,7 +9,7 @@ use kedge_packages::{Family, Package};
 use kedge_sources::{Found, From, Options};
 use support::gpg::Gpg;
 use support::{
-    Fault, Folder, Server, exact, fetch, find, find_with, nowhere, package, run, sha256,
+    Fault, Folder, Server, exact, fetch, find, find_with, noise, nowhere, package, run, sha256,
 };
 
 const INDEX: &str = "dists/stable/main/binary-amd64/Packages";
@@ -71,11 +71,7 @@ impl Mirror {
                  Maintainer: A <a@example.org>\nDescription: test\n"
             ),
         );
-        // Not to be compressed away: a package has some length.
-        let noise: Vec<u8> = (0..20_000u32)
-            .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
-            .collect();
-        tree.write("usr/share/hello", noise);
+        tree.write("usr/share/hello", noise());
         let short = version.split(':').next_back().unwrap();
         let file = format!("pool/main/h/hello/{name}_{short}_{architecture}.deb");
         let to = self.folder.path().join(&file);

@@ -168,6 +168,24 @@ pub fn run(folder: &Path, program: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// 20 kB that cannot be compressed.
+pub fn noise() -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        // xorshift64 (Marsaglia).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..2500).flat_map(|_| next()).collect()
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = digest(&SHA256, bytes);
     digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
