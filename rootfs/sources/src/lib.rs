@@ -15,6 +15,8 @@
 
 mod apt;
 mod date;
+#[doc(hidden)]
+pub mod fuzz;
 mod openpgp;
 mod proof;
 mod query;
