@@ -110,6 +110,11 @@ pub const PACKAGES: &[Package] = &[
         "the host that is found by its key in the scenarios' own networks",
     ),
     test("nginx", "the web server that a beacon reaches by HTTPS"),
+    test(
+        "g++",
+        "compiles libFuzzer, where there is a nightly toolchain",
+    ),
+    test("curl", "what the benchmark of fetch compares it with"),
     test("openssl", "certificates and TLS servers of the tests' own"),
     test("chrony", "the time server in the scenarios' own networks"),
     test("iproute2", "makes the scenarios' own networks"),
@@ -135,7 +140,10 @@ pub const PACKAGES: &[Package] = &[
         "makes pacman databases for the doctor",
     ),
     test("fakeroot", "pacman asks whether it is root"),
-    test("mmdebstrap", "installs the systems that are broken and repaired"),
+    test(
+        "mmdebstrap",
+        "installs the systems that are broken and repaired",
+    ),
     test("apt-utils", "apt-ftparchive makes the index of a mirror"),
     test("gpg", "signs the index of a mirror"),
     test("debsums", "what verify is measured beside"),

@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 enum Benchmark {
     /// Power-on to shell: kedge.iso under BIOS and UEFI, from a local disk and over a slow link
     Boot,
+    /// `fetch` beside curl: how fast a file comes from nginx, and what that takes of memory
+    Fetch,
     /// kedge.iso beside Debian's netboot installer on the same slow virtual CD: half an hour, and a chart
     Media,
     /// The form of packs: what would have to be fetched and kept in each form that was thought of
@@ -43,6 +45,7 @@ pub(crate) fn run(
     require_artefacts(request)?;
     let program = match arguments.what {
         Benchmark::Boot => "bench-boot",
+        Benchmark::Fetch => "bench-fetch",
         Benchmark::Media => "bench-media",
         Benchmark::Packs => "bench-packs",
         Benchmark::Ssh => "bench-ssh",

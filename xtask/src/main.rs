@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod check;
+mod fuzz;
 mod lock;
 mod progress;
 mod run;
@@ -101,9 +102,18 @@ enum Task {
 
     /// Measure, and print a table: takes minutes, asserts nothing
     #[command(
-        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench media   beside Debian's installer, with a chart\n  cargo xtask bench ssh     the SSH server beside OpenSSH's\n  cargo xtask bench stamp   a thousand stamped copies\n  cargo xtask bench verify  a whole system checked, beside debsums"
+        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench fetch   beside curl\n  cargo xtask bench media   beside Debian's installer, with a chart\n  cargo xtask bench ssh     the SSH server beside OpenSSH's\n  cargo xtask bench stamp   a thousand stamped copies\n  cargo xtask bench verify  a whole system checked, beside debsums"
     )]
     Bench(bench::Arguments),
+
+    /// Give the parsers of hostile bytes what libFuzzer makes up; prints a table
+    ///
+    /// Needs a nightly toolchain, and does nothing without. Ends with 1 when one panics, hangs, or takes 512 MB. What it builds
+    /// and finds is kept in ~/.cache/kedge/fuzz. tests/fuzz/README.md says more.
+    #[command(after_help = "Examples:
+  cargo xtask fuzz                          every target for 20 s
+  cargo xtask fuzz elf dpkg --seconds 3600")]
+    Fuzz(fuzz::Arguments),
 
     /// Show what costs what: bytes as loaded, and seconds at 250 kB/s
     #[command(after_help = "Examples:
@@ -149,6 +159,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Task::Test(arguments) => test::run(&request, &arguments, &progress),
         Task::Run(arguments) => run::run(request, &arguments, &progress),
         Task::Bench(arguments) => bench::run(&request, &arguments, &progress),
+        Task::Fuzz(arguments) => fuzz::run(&request, &arguments),
         Task::Sizes(arguments) => sizes::run(&request, &arguments, &progress),
         Task::DoctorHost => doctor_host(),
         Task::Check => check::run(&request.root),

@@ -16,7 +16,7 @@ mod dmi;
 pub mod json;
 pub mod links;
 mod reader;
-mod superblock;
+pub mod superblock;
 mod text;
 mod tree;
 

@@ -14,7 +14,7 @@ pub struct Content {
 }
 
 /// The pieces that [`identify`] looks at, for a device of so many bytes: offset and length.
-pub(crate) fn pieces(size: u64) -> Vec<(u64, usize)> {
+pub fn pieces(size: u64) -> Vec<(u64, usize)> {
     let mut pieces = vec![
         (0, 8192),
         (16 << 10, 512),
@@ -123,7 +123,7 @@ const TABLE: [Row; 29] = [
 ];
 
 /// Says what the pieces are of, `None` when it is nothing that the table knows.
-pub(crate) fn identify(size: u64, pieces: &Pieces) -> Option<Content> {
+pub fn identify(size: u64, pieces: &Pieces) -> Option<Content> {
     let image = Image(pieces);
     if let Some(found) = md_at_end(size, &image) {
         return Some(found);

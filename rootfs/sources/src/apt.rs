@@ -9,6 +9,7 @@
 
 mod entries;
 mod fields;
+pub(crate) mod fuzz;
 mod index;
 mod keys;
 mod lists;

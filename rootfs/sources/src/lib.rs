@@ -17,6 +17,8 @@ mod apk;
 mod apt;
 mod date;
 mod offered;
+#[doc(hidden)]
+pub mod fuzz;
 mod openpgp;
 mod pacman;
 mod proof;

@@ -147,7 +147,7 @@ fn usable(query: &mut Query, mut entry: Entry) -> Result<Entry, String> {
 }
 
 /// The style of one line each.
-fn lines(text: &str, said_in: &str) -> Vec<Entry> {
+pub(super) fn lines(text: &str, said_in: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -185,7 +185,7 @@ fn lines(text: &str, said_in: &str) -> Vec<Entry> {
 }
 
 /// The style of stanzas.
-fn stanzas(text: &str, said_in: &str) -> Vec<Entry> {
+pub(super) fn stanzas(text: &str, said_in: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     for stanza in fields::whole(text) {
         let value = |name: &str| fields::value(&stanza, name);

@@ -112,7 +112,7 @@ impl Release {
         Ok(release)
     }
 
-    fn parse(text: &str, trust: String) -> Result<Release, String> {
+    pub(super) fn parse(text: &str, trust: String) -> Result<Release, String> {
         let stanzas = fields::whole(text);
         let stanza = stanzas.first().ok_or("the Release is empty")?;
         let (algorithm, list) = [Algorithm::Sha256, Algorithm::Sha512]

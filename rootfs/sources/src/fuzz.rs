@@ -1,0 +1,55 @@
+//! What the parsers of this crate make of any bytes: for the fuzz targets of tests/fuzz, and for nobody else.
+
+use kedge_packages::Family;
+
+use crate::openpgp::{Cleartext, Detached, Keyring, OwnerTrust};
+use crate::{apt, date, version};
+
+/// `Packages`, packed or not.
+pub fn apt_index(data: &[u8]) {
+    apt::fuzz::index(data);
+}
+
+/// `Release`, when its signature was good.
+pub fn apt_release(data: &[u8]) {
+    apt::fuzz::release(data);
+    date::parse(&String::from_utf8_lossy(data));
+}
+
+/// `sources.list`, in both styles.
+pub fn apt_sources(data: &[u8]) {
+    apt::fuzz::sources(data);
+}
+
+/// A keyring, a signed text, a signature: the same bytes as each, and one checked against the other.
+pub fn openpgp(data: &[u8]) {
+    const NOW: u64 = 1_800_000_000;
+    let mut keyring = Keyring::default();
+    let _ = keyring.add(data, "fuzz");
+    let mut signatures = Detached::all(data).unwrap_or_default();
+    let mut signed = data.to_vec();
+    if let Ok(text) = Cleartext::parse(data) {
+        signatures.extend(Detached::all(&text.signatures).unwrap_or_default());
+        signed = text.signed;
+    }
+    // The same signatures over and over only take time.
+    signatures.truncate(16);
+    let _ = keyring.verify(&signatures, &signed, NOW);
+    OwnerTrust::of_trustdb(data);
+    OwnerTrust::default().add_trusted(&String::from_utf8_lossy(data));
+}
+
+/// Two versions, parted by a line end: the order of each family turns round with them.
+pub fn versions(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (a, b) = text.split_once('\n').unwrap_or((&text, ""));
+    for family in [Family::Dpkg, Family::Rpm, Family::Pacman, Family::Apk] {
+        let order = version::compare(family, a, b);
+        assert_eq!(
+            order,
+            version::compare(family, b, a).reverse(),
+            "{family:?}"
+        );
+        assert!(version::compare(family, a, a).is_eq(), "{family:?}");
+    }
+}
