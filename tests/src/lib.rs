@@ -32,6 +32,7 @@
 mod addressed;
 pub mod boot;
 pub mod capture;
+pub mod chance;
 pub mod chart;
 pub mod child;
 pub mod command;
@@ -70,6 +71,7 @@ pub mod victim;
 mod wire;
 
 pub use capture::Capture;
+pub use chance::Chance;
 pub use command::Finished;
 pub use console::{Console, Output};
 pub use datagrams::{Datagram, DatagramSink};
@@ -88,7 +90,7 @@ pub use segment::{Neighbour, Segment, Station};
 pub use ssh::Ssh;
 pub use ssh_key::{SshKey, fingerprint};
 pub use switch::{Port, Switch, Switching};
-pub use victim::{Disk, Victim};
+pub use victim::{Disk, Tree, Victim};
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@
 
 mod disk;
 mod recipe;
+mod tree;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 pub use disk::Disk;
+pub use tree::Tree;
 
 use crate::child::output;
 use crate::folder::Folder;
@@ -85,11 +87,11 @@ impl Victim {
     }
 
     /// A copy of its folder, to be broken.
-    pub fn tree(&self, to: &Path) -> Result<PathBuf> {
+    pub fn tree(&self, to: &Path) -> Result<Tree> {
         let mut command = Command::new("cp");
         command.args(["-a", "--reflink=auto"]);
         output(command.arg(self.pristine()).arg(to), None)?;
-        Ok(to.to_owned())
+        Tree::at(to)
     }
 
     /// A copy of its disk, to be broken.
