@@ -215,6 +215,7 @@ impl Workshop<'_> {
                 if let (Some(must), Some(is)) = (must, is.local)
                     && must != is
                 {
+                    let (is, must) = (is.to_string(), must.to_string());
                     return Err(Error::Different { is, must });
                 }
                 look.put_on(&file)

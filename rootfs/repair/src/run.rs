@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::plan::{Planned, Planner, Task};
 use crate::quarantine::Quarantine;
 use crate::replace::{Source, Workshop};
-use crate::report::{Fate, Origin, Story, Teller, shown_lines};
+use crate::report::{self, Fate, Origin, Story, Teller, shown_lines};
 use crate::trial::Trial;
 use crate::{Error, Place, after, fetched, package, safety, undo};
 
@@ -66,7 +66,7 @@ fn verify(root: &Sysroot, files: &[String], teller: &mut Teller) -> u8 {
             Ok(path) => match after::trial(root, &path) {
                 None => "is nothing that a dynamic linker loads".into(),
                 Some(Trial::Loads(odd)) if odd.is_empty() => "loads, all symbols found".into(),
-                Some(Trial::Loads(odd)) => format!("loads; {}", odd.join("\n  ")),
+                Some(Trial::Loads(odd)) => report::expects(&odd),
                 Some(Trial::Untried(why)) => {
                     exit = exit.max(COULD_NOT_LOOK);
                     format!("could not be tried: {why}")
