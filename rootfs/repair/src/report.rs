@@ -79,9 +79,13 @@ impl Story<'_> {
                     Some(number) => {
                         line("was", &done.was);
                         line("is", &done.is);
+                        let kept = match done.was == "missing" {
+                            true => "nothing, as nothing was there",
+                            false => "the old one",
+                        };
                         line(
                             "kept",
-                            &format!("the old one, as number {number} (--undo {number})"),
+                            &format!("{kept}, as number {number} (--undo {number})"),
                         );
                     }
                     None => line("is", &done.is),
