@@ -128,6 +128,19 @@ pub const PACKAGES: &[Package] = &[
         "btrfs-progs",
         "file systems that the banner has to recognise",
     ),
+    test("rpm", "makes rpm packages and databases for the doctor"),
+    test("sqlite3", "leaves logs beside rpm's SQLite databases"),
+    test("db5.3-util", "makes rpm databases of the Berkeley DB kind"),
+    test(
+        "pacman-package-manager",
+        "makes pacman databases for the doctor",
+    ),
+    test("libarchive-tools", "bsdtar, which makes pacman packages"),
+    test("fakeroot", "pacman asks whether it is root"),
+    test("mmdebstrap", "installs the systems that are broken and repaired"),
+    test("apt-utils", "apt-ftparchive makes the index of a mirror"),
+    test("gpg", "signs the index of a mirror"),
+    test("debsums", "what verify is measured beside"),
 ];
 
 /// Packages that would start a server on this host, and its unit: it is masked before the package

@@ -182,7 +182,7 @@ fn tick(seconds: f64, step: f64) -> String {
 }
 
 /// Text as XML has it.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -13,6 +13,9 @@ use anyhow::{Context, Result, bail};
 /// What the kernel prints when it is lost: no use in waiting on.
 const PANIC: &str = "Kernel panic - not syncing";
 
+/// How long a person takes from key to key.
+const KEY: Duration = Duration::from_millis(60);
+
 /// Everything received so far, shared with the thread that receives it.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -49,6 +52,20 @@ impl Log {
     /// Everything received, as text, without escape sequences.
     pub fn text(&self) -> String {
         without_escapes(&String::from_utf8_lossy(&self.lock().data))
+    }
+
+    /// Everything received from `offset` on, as it came and when.
+    fn pieces(&self, offset: usize) -> Vec<(SystemTime, Vec<u8>)> {
+        let state = self.lock();
+        let mut begin = 0;
+        let mut pieces = Vec::new();
+        for (end, time) in &state.arrivals {
+            if *end > offset {
+                pieces.push((*time, state.data[begin.max(offset)..*end].to_vec()));
+            }
+            begin = *end;
+        }
+        pieces
     }
 
     /// When the byte at `offset` arrived.
@@ -139,6 +156,34 @@ impl Console {
     /// The log, to look at when the console is gone.
     pub fn log(&self) -> Arc<Log> {
         Arc::clone(&self.log)
+    }
+
+    /// How much has come so far: a place to begin [`Self::since`].
+    pub fn now(&self) -> usize {
+        self.log.lock().data.len()
+    }
+
+    /// What has come since then, piece by piece.
+    pub fn since(&self, then: usize) -> Vec<(SystemTime, Vec<u8>)> {
+        self.log.pieces(then)
+    }
+
+    /// Types a line as a person does, and waits until `prompt` comes again, and nothing behind it.
+    pub fn type_line(&mut self, line: &str, prompt: &str, timeout: Duration) -> Result<String> {
+        for char in line.chars() {
+            self.send(&char.to_string())?;
+            std::thread::sleep(KEY);
+        }
+        let from = self.now();
+        self.send("\n")?;
+        let what = format!("{prompt:?} after `{line}` on {}", self.name);
+        let text = self.log.wait(&what, timeout, |data| {
+            let text = without_escapes(&String::from_utf8_lossy(&data[from..]));
+            let (_, after) = text.split_once('\n')?;
+            Some(after.strip_suffix(prompt)?.to_owned())
+        })?;
+        self.seen = self.now();
+        Ok(text)
     }
 
     /// Types `text` as it is: a line ends with "\n", ctrl-C is "\x03".
@@ -343,6 +388,17 @@ mod tests {
     #[test]
     fn colours_and_cursor_queries_are_taken_out() {
         assert_eq!(without_escapes("\x1b[1;32mok\x1b[0m\x1b[6n\r\n"), "ok\n");
+    }
+
+    #[test]
+    fn pieces_begin_where_they_are_asked_for() {
+        let log = Log::default();
+        for piece in ["abc", "def", "ghi"] {
+            log.push(piece.as_bytes());
+        }
+        let texts: Vec<_> = log.pieces(4).into_iter().map(|(_, piece)| piece).collect();
+        assert_eq!(texts, [b"ef".to_vec(), b"ghi".to_vec()]);
+        assert_eq!(log.pieces(9).len(), 0);
     }
 
     #[test]

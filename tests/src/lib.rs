@@ -21,6 +21,8 @@
 //! | [`Dnsmasq`] | DHCPv4, DHCPv6, router advertisements, DNS |
 //! | [`HttpRecorder`], [`DatagramSink`], [`NtpServer`] | what is sent to them is kept, what they answer is chosen |
 //! | [`Ssh`], [`SshKey`] | OpenSSH's own clients |
+//! | [`Victim`], [`Mirror`] | a real Debian to be broken, and where its packages come from |
+//! | [`ImageTool`] | the image's program, on this host |
 //! | [`Running::set_link`] | a cable that is pulled |
 //! | [`Capture`] | what a card has sent, in words |
 //!
@@ -37,12 +39,16 @@ pub mod console;
 pub mod datagrams;
 mod dissect;
 pub mod dnsmasq;
+pub mod elf64;
+pub mod film;
 pub mod folder;
 pub mod frame;
 pub mod http;
+pub mod image_tool;
 pub mod kvm;
 pub mod machine;
 pub mod media;
+pub mod mirror;
 pub mod namespace;
 pub mod network;
 pub mod ntp;
@@ -50,6 +56,7 @@ pub mod out;
 mod qemu_sh;
 pub mod qmp;
 pub mod readlog;
+pub mod recording;
 mod records;
 pub mod running;
 pub mod screen;
@@ -58,6 +65,8 @@ pub mod sockets;
 pub mod ssh;
 pub mod ssh_key;
 pub mod switch;
+pub mod terminal;
+pub mod victim;
 mod wire;
 
 pub use capture::Capture;
@@ -68,8 +77,10 @@ pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
 pub use frame::{Frame, Kind, Mac};
 pub use http::{HttpRecorder, Request};
+pub use image_tool::ImageTool;
 pub use machine::{Controller, Firmware, Machine, Medium, Nic};
 pub use media::{Media, Pace};
+pub use mirror::Mirror;
 pub use network::Network;
 pub use ntp::{NtpAnswer, NtpServer};
 pub use running::Running;
@@ -77,6 +88,7 @@ pub use segment::{Neighbour, Segment, Station};
 pub use ssh::Ssh;
 pub use ssh_key::{SshKey, fingerprint};
 pub use switch::{Port, Switch, Switching};
+pub use victim::{Disk, Victim};
 
 use std::time::Duration;
 

@@ -26,7 +26,13 @@ impl SshKey {
             .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
             .arg(&private);
         output(&mut command, None)?;
-        let file = folder.join(format!("{name}.pub"));
+        Self::at(&private)
+    }
+
+    /// One that is there, by its private part; the public one is beside it.
+    pub fn at(private: &Path) -> Result<Self> {
+        let private = private.to_owned();
+        let file = private.with_extension("pub");
         let public = std::fs::read_to_string(&file)
             .with_context(|| format!("reading {}", file.display()))?;
         Ok(Self {

@@ -28,6 +28,10 @@ enum Benchmark {
     Ssh,
     /// A thousand stamps of kedge.iso, on xfs with reflinks and on the checkout's file system
     Stamp,
+    /// Nothing: the story of the corrupted ELF is told and recorded anew for README (tests/pictures/story.svg)
+    Story,
+    /// verify and doctor beside debsums and md5sum over a Debian of 1 GB, from a cold and a warm cache: be root
+    Verify,
 }
 
 pub(crate) fn run(
@@ -43,6 +47,8 @@ pub(crate) fn run(
         Benchmark::Packs => "bench-packs",
         Benchmark::Ssh => "bench-ssh",
         Benchmark::Stamp => "bench-stamp",
+        Benchmark::Story => "bench-story",
+        Benchmark::Verify => "bench-verify",
     };
     let status = Command::new(cargo())
         .current_dir(&request.root)

@@ -101,7 +101,7 @@ enum Task {
 
     /// Measure, and print a table: takes minutes, asserts nothing
     #[command(
-        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench media   beside Debian's installer, with a chart\n  cargo xtask bench ssh     the SSH server beside OpenSSH's\n  cargo xtask bench stamp   a thousand stamped copies"
+        after_help = "Examples:\n  cargo xtask bench boot    power-on to shell, from fast and slow media\n  cargo xtask bench media   beside Debian's installer, with a chart\n  cargo xtask bench ssh     the SSH server beside OpenSSH's\n  cargo xtask bench stamp   a thousand stamped copies\n  cargo xtask bench verify  a whole system checked, beside debsums"
     )]
     Bench(bench::Arguments),
 

@@ -79,6 +79,22 @@ pub fn identify(package: &mut dyn Read) -> Result<Package, Error> {
     go(package, None)
 }
 
+/// Goes through a tar archive, packed or not, that is no package: an index of packages.
+///
+/// # Errors
+/// As [`read()`].
+pub fn archive(from: &mut dyn Read, mut each: Each) -> Result<(), Error> {
+    each_member(&mut Tar::new(unpack::unpack(buffered(from))?), &mut each)
+}
+
+/// What a stream unpacks to: gzip, xz, lzma and zstd are known by their first bytes, anything else is as it is.
+///
+/// # Errors
+/// When it cannot be read, or is packed in a way that nobody here knows.
+pub fn unpacked<'a>(from: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, Error> {
+    unpack::unpack(buffered(from))
+}
+
 fn go(package: &mut dyn Read, each: Option<Each>) -> Result<Package, Error> {
     let mut from = buffered(package);
     match from.fill_buf()? {

@@ -1,25 +1,122 @@
 //! `doctor` and `verify`: what is broken in an installed system.
+//!
+//! [`compare`] holds one file beside what the package database says, [`examine`] adds what can be told without a database,
+//! [`closure`] says which files a program is made of, [`verify`] goes through all.
 
 mod accounts;
+mod arguments;
 pub mod closure;
 mod compare;
 mod content;
 mod device;
+mod examine;
 mod extent;
 mod mounted;
+mod program;
 pub mod shown;
+mod trouble;
 pub mod verify;
 
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use accounts::Accounts;
-pub use compare::{Difference, Sector, compare, excused};
+use kedge_json as json;
+use kedge_sysroot::Sysroot;
 
-/// What `kedge help doctor` says.
-pub const HELP: &str = "usage: doctor [ROOT [FILE...]]\n";
+pub use accounts::Accounts;
+pub use arguments::HELP;
+pub use compare::{Difference, Sector, compare, excused};
+pub use examine::{Examined, Gravity, Oddity, Owned, examine, examine_all};
+pub use trouble::Trouble;
+
+use arguments::Question;
+use program::Diagnosis;
+
+/// Prints what is known of one file as `doctor` would: nothing when it is whole.
+pub fn print(examined: &Examined, root: &Path) -> String {
+    let headline = match examined.gravity() {
+        Gravity::Whole => return String::new(),
+        Gravity::Odd => "is odd",
+        Gravity::Rights => "has another owner or mode than its package says",
+        Gravity::Damaged | Gravity::Fatal => "is damaged",
+    };
+    let trouble = Trouble::of(examined, root, headline);
+    trouble.map(|trouble| trouble.text()).unwrap_or_default()
+}
 
 /// The tool.
 pub fn main(arguments: &[String]) -> ExitCode {
-    let _ = arguments;
+    let arguments = match arguments::parse(arguments) {
+        Ok(arguments) => arguments,
+        Err(why) => return fail(&format!("{why}; kedge help doctor says more")),
+    };
+    let root = match mounted::root("doctor", arguments.root) {
+        Ok(root) => root,
+        Err(why) => return fail(&why),
+    };
+    match arguments.question {
+        Question::Broken(files) if files.is_empty() => fail("not yet"),
+        Question::Broken(files) => broken(&root, &files, arguments.json),
+        Question::Why(_) | Question::Uses(_) => fail("not yet"),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("doctor: {}", shown::text(why));
     ExitCode::from(2)
+}
+
+/// What is wrong with programs.
+fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
+    let mut complaints = Vec::new();
+    // Without a database much can still be told.
+    let databases = kedge_packages::open(root).unwrap_or_else(|error| {
+        complaints.push(format!("the package database cannot be read: {error}"));
+        Vec::new()
+    });
+    let mut diagnosis = program::diagnose(root, &databases, files);
+    complaints.append(&mut diagnosis.complaints);
+    diagnosis.complaints = complaints;
+    if databases.is_empty() && diagnosis.complaints.is_empty() {
+        diagnosis.complaints.push(mounted::no_database(root.path()));
+    }
+    report(root, &diagnosis, json)
+}
+
+fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool) -> ExitCode {
+    let text = if as_json {
+        let troubles = diagnosis.troubles.iter().map(Trouble::json);
+        let complaints = diagnosis.complaints.iter().map(|c| json::text(c));
+        let members = [
+            ("root", json::text(&root.path().to_string_lossy())),
+            ("files", diagnosis.files.to_string()),
+            ("troubles", json::array(troubles)),
+            ("complaints", json::array(complaints)),
+        ];
+        json::object(&members) + "\n"
+    } else {
+        diagnosis.troubles.iter().map(Trouble::text).collect()
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return fail(&format!("cannot write to stdout: {error}"));
+        }
+        _ => {}
+    }
+    for complaint in &diagnosis.complaints {
+        eprintln!("doctor: {}", shown::text(complaint));
+    }
+    let damaged = diagnosis.troubles.iter().any(|t| t.gravity > Gravity::Odd);
+    match (damaged, diagnosis.complaints.is_empty()) {
+        (true, _) => ExitCode::from(1),
+        (false, false) => ExitCode::from(2),
+        (false, true) => {
+            eprintln!(
+                "doctor: {} files looked at, nothing wrong with them",
+                diagnosis.files
+            );
+            ExitCode::SUCCESS
+        }
+    }
 }

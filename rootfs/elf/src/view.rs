@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use goblin::container::{Container, Ctx, Endian};
-use goblin::elf::dynamic::{DT_NULL, DT_STRSZ, DT_STRTAB};
+use goblin::elf::dynamic::{DT_NEEDED, DT_NULL, DT_SONAME, DT_STRSZ, DT_STRTAB};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB};
-use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD};
+use goblin::elf::program_header::{PT_DYNAMIC, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS};
 use goblin::elf::section_header::{SHF_ALLOC, SHT_DYNAMIC, SHT_NOBITS, SHT_NOTE};
 use goblin::elf::{Elf, Header, ProgramHeader, SectionHeader};
 
@@ -249,16 +249,6 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The loaded section that has this address in memory; not thread-local ones, which only look as if they were there.
-    pub(crate) fn section_of(&self, address: u64) -> Option<&Section> {
-        let tls = u64::from(goblin::elf::section_header::SHF_TLS);
-        self.sections.iter().find(|s| {
-            s.is_loaded()
-                && s.addresses().contains(&address)
-                && (s.is_in_file() || s.header.sh_flags & tls == 0)
-        })
-    }
-
     pub(crate) fn section_named(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|s| s.name == name)
     }
@@ -306,8 +296,25 @@ impl<'a> View<'a> {
 
     /// Loaded by Linux: a program or a library. Firmware, boot loaders and objects to be linked obey other rules.
     pub(crate) fn is_for_linux(&self) -> bool {
-        self.programs.iter().any(|p| matches!(p.p_type, PT_DYNAMIC | PT_INTERP))
-            || self.sections.iter().any(|s| s.header.sh_type == SHT_DYNAMIC && s.is_loaded())
+        let has = |kinds: &[u32]| self.programs.iter().any(|p| kinds.contains(&p.p_type));
+        let dynamic = has(&[PT_DYNAMIC]) || self.sections.iter().any(|s| s.header.sh_type == SHT_DYNAMIC && s.is_loaded());
+        // Firmware and boot loaders can have a dynamic section too, but none of these.
+        has(&[PT_INTERP])
+            || dynamic
+                && (has(&[PT_GNU_RELRO, PT_GNU_PROPERTY, PT_TLS])
+                    || [DT_NEEDED, DT_SONAME].iter().any(|&tag| self.tag(tag).is_some())
+                    || [".interp", ".gnu.version"].iter().any(|name| self.section_named(name).is_some()))
+    }
+
+    /// A tool went over it after the linker: patchelf, which moves what grows behind everything else, or BOLT, which moves
+    /// code. Program headers and section headers no longer come of one plan.
+    pub(crate) fn was_edited(&self) -> bool {
+        let moved = |address: u64| {
+            let first = [".interp", ".dynstr", ".dynsym", ".gnu.hash", ".gnu.version", ".note.gnu.build-id", ".note.ABI-tag"];
+            first.iter().filter_map(|name| self.section_named(name)).any(|s| s.is_loaded() && s.header.sh_addr > address)
+        };
+        self.sections.iter().any(|s| s.name.starts_with(".bolt.org") || s.name == ".note.bolt_info")
+            || self.section_named(".dynamic").is_some_and(|s| moved(s.header.sh_addr))
     }
 
     /// A file of debugging symbols apart from its program (`objcopy --only-keep-debug`): its program headers speak of

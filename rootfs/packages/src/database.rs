@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use kedge_sysroot::Sysroot;
 
+use crate::apk::Apk;
 use crate::dpkg::Dpkg;
+use crate::pacman::Pacman;
 use crate::rpm::Rpm;
 use crate::{Entry, Family, Package};
 
@@ -65,6 +67,12 @@ pub fn open(root: &Sysroot) -> Result<Vec<Box<dyn Database + '_>>, Error> {
     }
     if let Some(rpm) = Rpm::open(root)? {
         databases.push(Box::new(rpm));
+    }
+    if let Some(pacman) = Pacman::open(root)? {
+        databases.push(Box::new(pacman));
+    }
+    if let Some(apk) = Apk::open(root)? {
+        databases.push(Box::new(apk));
     }
     Ok(databases)
 }

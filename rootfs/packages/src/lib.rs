@@ -4,6 +4,7 @@
 //! bounded, and a record that makes no sense is an [`Error`] or a [`Database::complaints`] with the file's name, never a
 //! panic.
 
+mod apk;
 #[cfg(test)]
 mod damage;
 mod database;
@@ -11,9 +12,11 @@ mod dpkg;
 mod entry;
 mod glob;
 mod name;
+mod pacman;
 mod rpm;
 mod scan;
 mod store;
+mod threads;
 
 pub use kedge_digest::{Algorithm, Digest};
 

@@ -15,12 +15,19 @@ const LONGEST: usize = 4096;
 /// `/usr/./bin/x`, `./usr/bin/x`, `usr/bin/` without what is not needed. `None` for what is no path of a package: with
 /// `..`, a NUL or a line's end in it, or longer than paths can be.
 pub(crate) fn clean(raw: &[u8]) -> Option<PathBuf> {
-    if raw.len() > LONGEST || raw.iter().any(|&byte| byte == 0 || byte == b'\n') {
+    let raw = trim(raw);
+    let (mut last, mut plain) = (b'/', true);
+    for &byte in raw {
+        if byte == 0 || byte == b'\n' {
+            return None;
+        }
+        plain &= last != b'/' || (byte != b'/' && byte != b'.');
+        last = byte;
+    }
+    if raw.len() > LONGEST {
         return None;
     }
-    let raw = trim(raw);
-    let odd = |part: &[u8]| matches!(part, b"" | b"." | b"..");
-    if raw.is_empty() || !raw.split(|&byte| byte == b'/').any(odd) {
+    if plain {
         return Some(OsStr::from_bytes(raw).into());
     }
     let mut path = PathBuf::new();

@@ -5,15 +5,11 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kedge_sysroot::Sysroot;
 
-use crate::name;
 use crate::store::{Complaints, LARGEST};
-
-/// More than one waits for the disk at a time: a solid-state disk answers them side by side.
-const THREADS: usize = 4;
+use crate::{name, threads};
 
 /// Paths that are looked for, in the form of [`name::trim`].
 #[derive(Debug, Default)]
@@ -77,36 +73,16 @@ pub(crate) fn scan(
     complaints: &Complaints,
 ) -> Vec<(usize, usize)> {
     lists.sort_unstable_by_key(|list| list.inode);
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut found = Vec::new();
-        while let Some(list) = lists.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let bytes = match root.read(&list.path, LARGEST) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    if !error.is_missing() {
-                        complaints.add(error.to_string());
-                    }
-                    continue;
-                }
-            };
-            for line in lines(&bytes) {
-                let tags = wanted.find(name::trim(&bytes[line]));
-                found.extend(tags.iter().map(|&tag| (tag, list.package)));
-            }
-        }
-        found
-    };
-    let mut all = Vec::new();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS.min(lists.len()))
-            .map(|_| scope.spawn(some))
-            .collect();
-        for thread in threads {
-            match thread.join() {
-                Ok(found) => all.extend(found),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    let mut all = threads::gather(lists.len(), &|index, found| {
+        let list = &lists[index];
+        let bytes = match root.read(&list.path, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return,
+            Err(error) => return complaints.add(error.to_string()),
+        };
+        for line in lines(&bytes) {
+            let tags = wanted.find(name::trim(&bytes[line]));
+            found.extend(tags.iter().map(|&tag| (tag, list.package)));
         }
     });
     all.sort_unstable();
@@ -120,7 +96,7 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     std::iter::from_fn(move || {
         loop {
             let mut rest = bytes.get(from..).filter(|rest| !rest.is_empty())?;
-            // It is libc's memchr that does this, many times faster than a loop that is compiled for size.
+            // std looks at a word at a time, and is compiled for speed when we are not.
             let read = rest.skip_until(b'\n').unwrap_or(rest.len());
             let end = from + read;
             let line = from..end - usize::from(bytes[end - 1] == b'\n');

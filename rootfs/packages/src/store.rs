@@ -40,6 +40,11 @@ impl Store {
         }
     }
 
+    /// As seen from outside.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.length
     }

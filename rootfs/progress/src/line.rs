@@ -26,8 +26,10 @@ pub struct Progress {
     began: Instant,
     said: Option<Instant>,
     drawn: bool,
-    total: u64,
+    total: Option<u64>,
     done: u64,
+    /// What was there already when this began.
+    before: u64,
 }
 
 impl Progress {
@@ -54,19 +56,26 @@ impl Progress {
             began: Instant::now(),
             said: None,
             drawn: false,
-            total: 0,
+            total: Some(0),
             done: 0,
+            before: 0,
         }
     }
 
     /// Begins with `total` bytes to come.
     pub fn begin(&mut self, total: u64) {
-        (self.total, self.done, self.began) = (total, 0, Instant::now());
+        self.go_on(0, Some(total));
+    }
+
+    /// Goes on where `before` bytes are there already; what the whole is may not be known.
+    pub fn go_on(&mut self, before: u64, total: Option<u64>) {
+        (self.total, self.done, self.before) = (total, before, before);
+        self.began = Instant::now();
     }
 
     /// It turns out that there are `total` bytes in all.
     pub fn expect(&mut self, total: u64) {
-        self.total = total;
+        self.total = Some(total);
     }
 
     /// More has come, or some of it is to come again.
@@ -87,7 +96,7 @@ impl Progress {
             return;
         }
         self.said = Some(now);
-        let text = text(self.done, self.total, now - self.began);
+        let text = text(self.done, self.total, self.before, now - self.began);
         if self.listener == Listener::Terminal {
             self.drawn = true;
             let _ = write!(stderr(), "\r{text}\x1b[K");
@@ -115,15 +124,19 @@ impl Progress {
     }
 }
 
-fn text(done: u64, total: u64, passed: Duration) -> String {
+fn text(done: u64, total: Option<u64>, before: u64, passed: Duration) -> String {
+    let come = done.saturating_sub(before);
+    let rate = come as f64 / passed.as_secs_f64().max(0.001);
+    let Some(total) = total else {
+        return format!("{}, {}/s", bytes(done), bytes(rate as u64));
+    };
     let done = done.min(total);
     let share = (done * 100).checked_div(total).unwrap_or(100);
     let bar: String = (0..20)
         .map(|i| if i * 5 < share { '#' } else { '.' })
         .collect();
     let mut text = format!("[{bar}] {share:3} %  {} of {}", bytes(done), bytes(total));
-    if done > 0 {
-        let rate = done as f64 / passed.as_secs_f64().max(0.001);
+    if come > 0 {
         let left = (total - done) as f64 / rate;
         text += &format!(", {}/s, {} left", bytes(rate as u64), seconds(left));
     }
@@ -137,12 +150,23 @@ mod tests {
     #[test]
     fn it_fits_a_terminal() {
         assert_eq!(
-            text(500_000, 1_000_000, Duration::from_secs(2)),
+            text(500_000, Some(1_000_000), 0, Duration::from_secs(2)),
             "[##########..........]  50 %  500 kB of 1.0 MB, 250 kB/s, 2 s left"
         );
         for (done, total, passed) in [(0, 0, 0), (1, 4 << 30, 8_000_000), (9, 4, 1)] {
-            let line = text(done, total, Duration::from_secs(passed));
+            let line = text(done, Some(total), 0, Duration::from_secs(passed));
             assert!(line.len() < 80, "{line}");
         }
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_counted_as_fast() {
+        let line = text(900_000, Some(1_000_000), 800_000, Duration::from_secs(1));
+        assert!(
+            line.ends_with("900 kB of 1.0 MB, 100 kB/s, 1 s left"),
+            "{line}"
+        );
+        let line = text(900_000, None, 800_000, Duration::from_secs(1));
+        assert_eq!(line, "900 kB, 100 kB/s");
     }
 }

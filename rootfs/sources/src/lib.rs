@@ -1,12 +1,39 @@
 //! Where an installed system gets its packages from (apt, dnf, pacman, apk), and the chain of trust from the keys in ROOT
 //! over a signed index to one package file.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`apt`], [`pacman`], [`apk`], [`rpm`] | one package manager's sources each: its configuration, its indices, its keys |
+//! | [`offered`] | packages that somebody names (`--from`), without a source of the system's |
+//! | [`openpgp`] | who signed it |
+//! | [`version`] | which of two versions is the newer, as the package manager sees it |
+//! | [`transport`], [`unpacked`] | bytes of a mirror or of a folder, resumed, unpacked |
+//! | [`tally`], [`proof`] | what has to hold of an index, and of a package file |
+//! | [`query`] | what is looked for, and what was found |
+//!
+//! Nothing of an index is believed before the whole of it was seen to be what its signature says.
+
+mod apt;
+mod date;
+mod openpgp;
+mod proof;
+mod query;
+mod tally;
+mod transport;
+mod unpacked;
+mod version;
+mod words;
 
 use std::fs::File;
 use std::path::PathBuf;
 
-use kedge_packages::Package;
+use kedge_packages::{Family, Package};
 use kedge_progress::Progress;
 use kedge_sysroot::Sysroot;
+
+use proof::Proof;
+use query::Query;
+use transport::Place;
 
 /// Where to look, when not at the system's own sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +42,13 @@ pub enum From {
     Url(String),
     /// A package file, or a folder with package files or a mirror in it, on this machine.
     Path(PathBuf),
+}
+
+/// What somebody may decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Believe an index whose Valid-Until is over.
+    pub accept_expired: bool,
 }
 
 /// A package file that can be had.
@@ -29,6 +63,8 @@ pub struct Candidate {
     /// Why it may be believed, from the key in ROOT to the package's digest, one sentence a step; empty when nothing vouches
     /// for it but the local database's digest of the file.
     pub trust: Vec<String>,
+    place: Place,
+    proof: Proof,
 }
 
 /// What was found for a package.
@@ -44,8 +80,24 @@ pub enum Found {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing that could be asked has it. What was asked, and what each said.
-    #[error("no source has it")]
+    #[error("no source has it{}", query::list(.0))]
     Nowhere(Vec<String>),
+    /// A package file cannot be had whole.
+    #[error("cannot fetch {location}: {why}")]
+    Fetch {
+        /// Where it is.
+        location: String,
+        /// What happened, and what can be done.
+        why: String,
+    },
+    /// A package file is not what was promised.
+    #[error("{location} is not what it should be: {why}")]
+    Unproven {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Finds package files of `wanted`, which is installed in `root`. Says on stderr what it asks, as it asks.
@@ -58,8 +110,31 @@ pub fn find(
     from: Option<&From>,
     progress: &mut Progress,
 ) -> Result<Found, Error> {
-    let _ = (root, wanted, from, progress);
-    Err(Error::Nowhere(Vec::new()))
+    let wanted = std::slice::from_ref(wanted);
+    let found = find_all(root, wanted, from, Options::default(), progress);
+    found
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Err(Error::Nowhere(Vec::new())))
+}
+
+/// As [`find`], for many packages, of which each index is read once. What was found for each, in their order.
+pub fn find_all(
+    root: &Sysroot,
+    wanted: &[Package],
+    from: Option<&From>,
+    options: Options,
+    progress: &mut Progress,
+) -> Vec<Result<Found, Error>> {
+    let mut query = Query::new(root, wanted, options, progress);
+    let families: std::collections::BTreeSet<Family> = wanted.iter().map(|w| w.family).collect();
+    for family in families {
+        match family {
+            Family::Dpkg => apt::search(&mut query, from),
+            Family::Rpm | Family::Pacman | Family::Apk => {}
+        }
+    }
+    query.finish()
 }
 
 /// Fetches a package file into `to` and proves that it is what its chain of trust says.
@@ -67,6 +142,5 @@ pub fn find(
 /// # Errors
 /// When it cannot be had whole, or is not what was promised; `to` is then of no use.
 pub fn fetch(candidate: &Candidate, to: &mut File, progress: &mut Progress) -> Result<(), Error> {
-    let _ = (candidate, to, progress);
-    Err(Error::Nowhere(Vec::new()))
+    proof::fetch(candidate, to, progress)
 }

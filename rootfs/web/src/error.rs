@@ -50,6 +50,28 @@ pub enum Problem {
     /// An answer of HTTP that is no success.
     #[error("the server answered with status {0}{hint}", hint = hint(*.0))]
     Status(u16),
+    /// The same, where the answer was to be saved: with the beginning of what the server says to it, in one line.
+    #[error("the server answered with status {status}{hint}{}", said(text), hint = hint(*.status))]
+    Rejected {
+        /// The status of HTTP.
+        status: u16,
+        /// Printable, and short; may be empty.
+        text: String,
+    },
+    /// Fewer bytes than the server itself announced.
+    #[error("it ended after {got} of {of} bytes")]
+    Short {
+        /// What came.
+        got: u64,
+        /// What was announced.
+        of: u64,
+    },
+    /// More bytes than the server itself announced.
+    #[error("it sends more than the {announced} bytes that it announced")]
+    Surplus {
+        /// What was announced.
+        announced: u64,
+    },
     /// More than was asked for.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
@@ -59,6 +81,9 @@ pub enum Problem {
     /// From HTTPS to HTTP.
     #[error("the server redirects from https to http, which is not followed")]
     Downgrade,
+    /// A redirect that leads to no URL of HTTP.
+    #[error("the server redirects to '{0}', which is not followed: only http:// and https:// are")]
+    Elsewhere(String),
     /// Round and round.
     #[error("the server redirects again and again")]
     Redirects,
@@ -88,9 +113,19 @@ pub enum Problem {
         /// What is wrong.
         why: String,
     },
+    /// Somebody pressed ctrl-C.
+    #[error("interrupted")]
+    Stopped,
     /// What came was not HTTP, or ended early.
     #[error("the server does not speak HTTP as it should: {0}")]
     Protocol(String),
+}
+
+fn said(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(", and says: {text}"),
+    }
 }
 
 fn hint(status: u16) -> &'static str {
@@ -104,6 +139,22 @@ fn hint(status: u16) -> &'static str {
 }
 
 impl Problem {
+    /// The status of HTTP, when that is what went wrong.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Problem::Status(status) | Problem::Rejected { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What a failed read of a connection means.
+    pub fn of_read(error: io::Error) -> Problem {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Problem::Timeout("waiting"),
+            _ => Problem::of(error.into()),
+        }
+    }
+
     /// Sorts what the libraries say by what can be done about it.
     pub(crate) fn of(error: ureq::Error) -> Problem {
         match error {
@@ -120,6 +171,9 @@ impl Problem {
     }
 
     fn of_io(error: io::Error) -> Problem {
+        if error.get_ref().is_some_and(|e| e.is::<Stopped>()) {
+            return Problem::Stopped;
+        }
         if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref()) {
             return Problem::of_tls(rustls::Error::clone(tls));
         }
@@ -156,6 +210,11 @@ impl Problem {
         }
     }
 }
+
+/// What a connection that is to end says, inside an error of I/O.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Stopped;
 
 fn phase(timeout: ureq::Timeout) -> &'static str {
     match timeout {

@@ -1,4 +1,5 @@
-//! HTTP and HTTPS for kedge's tools: one request, bounded in time and size.
+//! HTTP and HTTPS for kedge's tools: one request, bounded in time and size; or, for what is large, a
+//! stream ([`download`]).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,7 +12,10 @@
 //! redirected at all. Whom to trust is in [`roots`]. Proxies are taken from the environment
 //! (`HTTPS_PROXY`, `NO_PROXY`), as everywhere.
 
+mod connection;
+pub mod download;
 mod error;
+pub mod header;
 mod pieces;
 pub mod roots;
 mod url;
@@ -29,7 +33,7 @@ use ureq::{Agent, Body};
 
 pub use error::{Error, Problem};
 pub use pieces::{Piece, Pieces};
-pub use url::{Address, shown};
+pub use url::{Address, join, shown};
 
 /// How many redirects are followed: GitHub's downloads take two.
 const REDIRECTS: u32 = 5;

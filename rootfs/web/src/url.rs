@@ -72,6 +72,70 @@ pub fn shown(url: &str) -> String {
     format!("{scheme}://{host}{}{more}", &path[..end])
 }
 
+/// Where `location` (RFC 9110, 10.2.2) leads from `base`, a URL without login: RFC 3986, 5.2, for what redirects hold.
+/// Bytes that no URL holds are percent-encoded, as browsers do it.
+///
+/// # Errors
+/// When that is no URL of HTTP or HTTPS.
+pub fn join(base: &str, location: &[u8]) -> Result<Address, Problem> {
+    let elsewhere =
+        || Problem::Elsewhere(String::from_utf8_lossy(location).escape_debug().collect());
+    let mut text = String::with_capacity(location.len());
+    for &byte in location.trim_ascii() {
+        match byte {
+            0x21..=0x7e => text.push(byte.into()),
+            b' ' | 0x80.. => text.push_str(&format!("%{byte:02X}")),
+            _ => return Err(elsewhere()),
+        }
+    }
+    let (scheme, rest) = base.split_once("://").ok_or_else(elsewhere)?;
+    let (host, path) = split_authority(rest);
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    let absolute = if has_scheme(&text) {
+        text
+    } else if text.starts_with("//") {
+        format!("{scheme}:{text}")
+    } else if text.starts_with('/') {
+        format!("{scheme}://{host}{}", without_dots(&text))
+    } else if text.is_empty() || text.starts_with(['?', '#']) {
+        format!("{scheme}://{host}{path}{text}")
+    } else {
+        let folder = &path[..path.rfind('/').map_or(0, |slash| slash + 1)];
+        format!(
+            "{scheme}://{host}{}",
+            without_dots(&format!("{folder}{text}"))
+        )
+    };
+    Address::parse(&absolute).map_err(|_| elsewhere())
+}
+
+/// `scheme:` (RFC 3986, 3.1).
+fn has_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
+
+/// A path without its `.` and `..` (RFC 3986, 5.2.4); what follows it stays.
+fn without_dots(path: &str) -> String {
+    let (path, rest) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
+    let mut parts: Vec<&str> = Vec::new();
+    let mut folder = false;
+    for part in path.trim_start_matches('/').split('/') {
+        folder = matches!(part, "." | "..");
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let slash = if folder && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{slash}{rest}", parts.join("/"))
+}
+
 /// Percent-decoded text (RFC 3986, 2.1).
 fn decoded(text: &str) -> Result<String, Problem> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -106,6 +170,40 @@ mod tests {
             Address::parse("HTTP://[::1]?x").unwrap().url,
             "HTTP://[::1]/?x"
         );
+    }
+
+    /// RFC 3986, 5.4, as far as redirects have it.
+    #[test]
+    fn a_redirect_may_be_relative() {
+        for (location, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("", "http://a/b/c/d;p"),
+            (".", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../../../g", "http://a/g"),
+            ("https://h:8/x#f", "https://h:8/x"),
+            (" g h\u{e9} ", "http://a/b/c/g%20h%C3%A9"),
+            ("g:8", ""),
+            ("file:///etc/passwd", ""),
+            ("g\r\nX: y", ""),
+            ("http://", ""),
+        ] {
+            let joined = join("http://a/b/c/d;p?q", location.as_bytes());
+            let joined = joined.map(|address| address.url);
+            assert_eq!(
+                joined.as_deref().unwrap_or_default(),
+                expected,
+                "{location}"
+            );
+        }
     }
 
     #[test]

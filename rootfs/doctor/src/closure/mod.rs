@@ -7,6 +7,7 @@ mod runtime;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kedge_elf::Object;
@@ -125,6 +126,15 @@ pub struct Member {
     name: String,
 }
 
+impl Member {
+    /// Whether others need it by this name.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let soname = self.object.as_ref().and_then(|o| o.soname.as_deref());
+        let loaded = !matches!(self.role, Role::PassedOver | Role::Configuration);
+        loaded && (self.name == name || soname == Some(name))
+    }
+}
+
 /// Something that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
@@ -201,7 +211,6 @@ impl Walk<'_> {
 
     fn object(&self, path: &Path) -> Option<Object> {
         let mut bytes = [0; 20];
-        use std::os::unix::fs::FileExt;
         let file = self.root.open_file(path).ok()?;
         file.read_exact_at(&mut bytes, 0).ok()?;
         if !kedge_elf::is_elf(&bytes) {
@@ -238,7 +247,7 @@ impl Walk<'_> {
         self.preloads(index, &linker);
         self.libraries(index, &linker);
         if interpreter.is_some() {
-            self.modules(index, name, &linker);
+            self.modules(name, &linker);
         }
         if let Some(why) = linker.cache_complaint() {
             self.closure.notes.push(format!(
@@ -249,7 +258,6 @@ impl Walk<'_> {
 
     /// `#!/usr/bin/env NAME`, `#!/bin/sh -e`.
     fn script(&mut self, index: usize, script: &Path, name: &str, depth: usize) {
-        use std::os::unix::fs::FileExt;
         let Ok(file) = self.root.open_file(script) else {
             return;
         };
@@ -362,11 +370,11 @@ impl Walk<'_> {
     }
 
     fn is_loaded(&self, name: &str) -> bool {
-        self.closure.members.iter().any(|member| {
-            let soname = member.object.as_ref().and_then(|o| o.soname.as_deref());
-            let loaded = !matches!(member.role, Role::PassedOver | Role::Configuration);
-            loaded && (member.name == name || soname == Some(name))
-        }) || self.closure.absent.iter().any(|absent| absent.name == name)
+        self.closure
+            .members
+            .iter()
+            .any(|member| member.is_called(name))
+            || self.closure.absent.iter().any(|absent| absent.name == name)
     }
 
     /// Adds what a search has found, or notes that it has not.
@@ -409,7 +417,7 @@ impl Walk<'_> {
 
     /// What is loaded while it runs. A module may bring the library whose modules are looked for next: so again until there
     /// is nothing new.
-    fn modules(&mut self, program: usize, name: &str, linker: &Linker) {
+    fn modules(&mut self, name: &str, linker: &Linker) {
         let (mut pam, mut names, mut crypto) = (false, false, false);
         loop {
             let before = self.closure.members.len();
@@ -440,7 +448,6 @@ impl Walk<'_> {
                 break;
             }
         }
-        let _ = program;
     }
 
     /// Folders of modules: beside the library, and where distributions have them.

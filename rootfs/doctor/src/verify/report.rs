@@ -83,7 +83,7 @@ impl Report<'_> {
                 ("version", json::text(&package.version)),
                 ("family", json::text(family(package.family))),
                 ("configuration", damaged.entry.configuration.to_string()),
-                ("differences", as_json(&damaged.differences)),
+                ("differences", as_json(damaged.differences.iter())),
             ];
             format!("{comma}{}", json::object(&members))
         } else {
@@ -170,8 +170,8 @@ pub(crate) fn family(family: Family) -> &'static str {
 }
 
 /// `[{"kind":"mode","is":"0777","must":"0755"}]`; sizes are numbers.
-pub fn as_json(differences: &[Difference]) -> String {
-    json::array(differences.iter().map(|difference| {
+pub fn as_json<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> String {
+    json::array(differences.into_iter().map(|difference| {
         let (is, must) = match difference {
             Difference::Size { is, must } => (is.to_string(), must.to_string()),
             _ => {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use goblin::elf::dynamic::*;
-use goblin::elf::header::{EM_AARCH64, EM_MIPS, ET_DYN};
+use goblin::elf::header::{EM_AARCH64, EM_MIPS, EM_PPC64, ET_DYN};
 use goblin::elf::section_header::{
     SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH, SHT_INIT_ARRAY,
     SHT_PREINIT_ARRAY, SHT_STRTAB,
@@ -82,8 +82,19 @@ fn end(view: &View<'_>, findings: &mut Findings) {
     if (rest.len() as u64) < size {
         return findings.crash(Part::Dynamic, view.dynamic_range.clone(), "the dynamic section has no end (DT_NULL)");
     }
-    if let Some(at) = rest.iter().position(|&b| b != 0) {
-        let at = used + at as u64;
+    let word = view.word_size() as usize;
+    let is_set = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
+    let mut values = rest.chunks_exact(word).enumerate().filter(|(_, bytes)| is_set(bytes));
+    let first = values.next();
+    // meson takes out an RPATH by overwriting its tag, and leaves which string it was.
+    let is_string = |index: usize| {
+        let value = view.word(used + (index * word) as u64).unwrap_or(0);
+        let before = view.strings().start.saturating_add(value);
+        value > 0 && value < view.strings().end - view.strings().start && view.part(before - 1..before) == Some(&[0])
+    };
+    let was_rpath = values.next().is_none() && first.is_some_and(|(index, _)| index % 2 == 1 && is_string(index));
+    if let (Some((index, _)), false) = (first, was_rpath) {
+        let at = used + (index * word) as u64;
         let text = "behind the end of the dynamic section (DT_NULL) something is left";
         findings.damage(Part::Dynamic, at..at + 1, text);
     }
@@ -250,7 +261,7 @@ fn pointers(view: &View<'_>, findings: &mut Findings) {
         let Some(entry) = view.tag(tag) else { continue };
         // ppc64's first ABI points to a descriptor in the data.
         let runs = view.load_of(entry.value).is_some_and(|p| p.is_executable());
-        if !runs && view.header.e_machine != goblin::elf::header::EM_PPC64 && entry.value != 0 {
+        if !runs && view.header.e_machine != EM_PPC64 && entry.value != 0 {
             let text = format!("{} is {:#x}, where no code is", called(tag), entry.value);
             findings.crash(Part::Dynamic, place(view, entry), text);
         }
@@ -295,7 +306,7 @@ fn strings(view: &View<'_>, findings: &mut Findings) {
             let text = format!("{called} is \"{shown}\", the end of another name");
             let says = format!("{shown}: cannot open shared object file: No such file or directory");
             findings.fatal(Part::Dynamic, bytes.clone(), text, &says);
-        } else if entry.tag == DT_NEEDED && !has(text, b".so") && !text.contains(&b'/') {
+        } else if entry.tag == DT_NEEDED && !is_library(text) {
             let text = format!("{called} is \"{shown}\", which is no library's name");
             let says = format!("{shown}: cannot open shared object file: No such file or directory");
             findings.fatal(Part::Dynamic, bytes.clone(), text, &says);
@@ -304,6 +315,11 @@ fn strings(view: &View<'_>, findings: &mut Findings) {
             findings.damage(Part::Dynamic, bytes, format!("{called} is \"{shown}\", which is no folder"));
         }
     }
+}
+
+/// "libc.so.6", "XS.so", "/usr/lib/libm.so", "libcom32.c32" (SYSLINUX's).
+fn is_library(name: &[u8]) -> bool {
+    has(name, b".so") || name.contains(&b'/') || (name.starts_with(b"lib") && name.contains(&b'.'))
 }
 
 fn has(text: &[u8], part: &[u8]) -> bool {
@@ -323,15 +339,17 @@ fn flags(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
     if unknown != 0 {
         findings.damage(Part::Dynamic, at(entry_1), format!("DT_FLAGS_1 is {flags_1:#x}: no linker sets {unknown:#x}"));
     }
-    // Linkers take "now" and "origin" as one word for both.
-    for (name, one, other) in [("now", DF_BIND_NOW, DF_1_NOW), ("origin", 1, DF_1_ORIGIN)] {
-        let (one, other) = (flags & one != 0, flags_1 & other != 0);
-        let alone = other && !one || one && !other && entry_1.is_some();
-        let old_tag = name == "now" && view.tag(DT_BIND_NOW).is_some();
-        if alone && !old_tag {
-            let text = format!("only one of DT_FLAGS ({flags:#x}) and DT_FLAGS_1 ({flags_1:#x}) says \"{name}\"");
-            findings.damage(Part::Dynamic, at(entry_1), text);
-        }
+    // Linkers take "now" as one word for both.
+    let (now, now_1) = (flags & DF_BIND_NOW != 0, flags_1 & DF_1_NOW != 0);
+    let alone = now_1 && !now || now && !now_1 && entry_1.is_some();
+    if alone && view.tag(DT_BIND_NOW).is_none() {
+        let text = format!("only one of DT_FLAGS ({flags:#x}) and DT_FLAGS_1 ({flags_1:#x}) says that symbols are looked up at once");
+        findings.damage(Part::Dynamic, at(entry_1), text);
+    }
+    let mut folders = view.dynamic.iter().filter(|e| matches!(e.tag, DT_RPATH | DT_RUNPATH)).filter_map(|e| view.string(e.value));
+    let origin = flags & DF_ORIGIN != 0 || flags_1 & DF_1_ORIGIN != 0;
+    if origin && !folders.any(|f| has(f, b"ORIGIN")) {
+        findings.damage(Part::Dynamic, at(entry), "the flags say that libraries' folders begin at its own ($ORIGIN), but none does");
     }
     if entry.is_some() && (flags & 4 != 0) != view.tag(DT_TEXTREL).is_some() {
         findings.damage(Part::Dynamic, at(entry), "only one of DT_FLAGS and DT_TEXTREL says that code is relocated");
@@ -351,12 +369,16 @@ fn flags(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
 
 /// The section headers say the same a second time.
 fn agree(view: &View<'_>, frames: &Frames<'_>, findings: &mut Findings) {
-    if view.sections.is_empty() || view.is_debug_file() {
+    if view.sections.is_empty() || view.is_debug_file() || view.was_edited() {
         return;
     }
     let mut custom = Custom::default();
     let mut same = |tag: u64, other: Option<u64>, of: &str| {
         let Some(entry) = view.tag(tag) else { return };
+        // A program that is linked statically says 0 for what is empty.
+        if entry.value == 0 && other.is_some() && view.tag(DT_RELASZ).is_some_and(|e| e.value == 0) {
+            return;
+        }
         custom.holds(other == Some(entry.value), Part::Dynamic, place(view, entry), || match other {
             Some(other) => format!("{} is {:#x}, but {of} is {other:#x}", called(tag), entry.value),
             None => format!("{} is {:#x}, but there is no section for it", called(tag), entry.value),
@@ -393,7 +415,11 @@ fn agree(view: &View<'_>, frames: &Frames<'_>, findings: &mut Findings) {
         let Some(entry) = view.tag(tag) else { continue };
         let named: Vec<u64> = names.iter().filter_map(|n| view.section_named(n)).map(|s| s.header.sh_addr).collect();
         // Without such a section, a function of the program's own.
-        let other = match named.contains(&entry.value) || (named.is_empty() && (tag == DT_PLTGOT || frames.begins(entry.value))) {
+        let inside = view.section_named(names[0]).is_some_and(|s| s.addresses().contains(&entry.value));
+        // ppc64 puts other code in front of it.
+        let inside = inside && view.header.e_machine == EM_PPC64;
+        let own = if tag == DT_PLTGOT { named.is_empty() } else { frames.begins(entry.value) };
+        let other = match named.contains(&entry.value) || own || inside {
             true => Some(entry.value),
             false => named.first().copied(),
         };

@@ -7,6 +7,9 @@ use crate::{Finding, Part, Severity};
 /// A zeroed table breaks each of its ten thousand entries: a few say it all.
 const MOST_OF_A_KIND: usize = 6;
 
+/// So often a rule must hold before one breach is one.
+const A_FEW: usize = 5;
+
 /// So many breaches of a custom are remembered.
 const MOST_BREACHES: usize = 16;
 
@@ -55,11 +58,6 @@ impl Findings {
         }
     }
 
-    /// Whether this part has anything worse than odd.
-    pub(crate) fn has_damage_in(&self, part: Part) -> bool {
-        self.found.iter().any(|f| f.part == part && f.severity > Severity::Odd)
-    }
-
     /// Worst first; among equals in the order in which the dynamic linker comes to them.
     pub(crate) fn finish(mut self) -> Vec<Finding> {
         for (part, severity, count) in std::mem::take(&mut self.more) {
@@ -93,9 +91,26 @@ impl Custom {
         }
     }
 
+    /// How often it did not hold.
+    pub(crate) fn broken(&self) -> usize {
+        self.broken
+    }
+
     /// One breach in `one_in` is still damage.
     pub(crate) fn judge(self, one_in: usize, findings: &mut Findings) {
-        if self.broken == 0 || self.broken > MOST_BREACHES || self.broken * one_in > self.kept + self.broken {
+        let most = (self.kept + self.broken) / one_in;
+        self.judge_up_to(most, findings);
+    }
+
+    /// The same for a rule that nothing breaks but damage: one breach is enough wherever the rule holds a few times.
+    pub(crate) fn judge_strictly(self, one_in: usize, findings: &mut Findings) {
+        let all = self.kept + self.broken;
+        let most = (all / one_in).max(usize::from(all >= A_FEW));
+        self.judge_up_to(most, findings);
+    }
+
+    fn judge_up_to(self, most: usize, findings: &mut Findings) {
+        if self.broken > most {
             return;
         }
         for (part, bytes, text) in self.breaches {

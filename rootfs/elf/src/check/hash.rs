@@ -51,6 +51,10 @@ impl Gnu {
         }
         let symbols = tables.symbols.len() as u64;
         let empty = tables.symbols.iter().all(|s| !super::symbols::is_hashed(s));
+        // Without a symbol that others may look for, GNU ld writes a table for none, and what it says is not looked at.
+        if empty && buckets == 1 && words == 1 {
+            return;
+        }
         let hashed = symbols.saturating_sub(table.first);
         if buckets == 0 || shift >= if view.is_64() { 64 } else { 32 } || (!empty && table.first >= symbols) {
             let text = format!("the table of symbols' hashes says {buckets} buckets, shift {shift}, {first} symbols before the first");

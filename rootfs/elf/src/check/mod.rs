@@ -4,6 +4,7 @@
 //! twice (program headers, section headers and the dynamic section tell of the same places), is damage where it is
 //! otherwise. And what this very file does everywhere but in one place ([`findings::Custom`]) is damage in that place.
 
+mod coverage;
 mod dynamic;
 mod findings;
 mod frames;
@@ -52,8 +53,9 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     versions::check(&view, &tables, &mut findings);
     symbols::check(&view, &tables, &mut findings);
     hash::check(&view, &tables, &mut findings);
-    relocations::check(&view, &tables, &mut findings);
+    relocations::check(&view, &tables, &frames, &mut findings);
     order::check(&view, &tables, &mut findings);
+    coverage::check(&view, &tables, &frames, &mut findings);
     findings.finish()
 }
 

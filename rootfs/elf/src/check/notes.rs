@@ -21,7 +21,9 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         }
         for note in all {
             let bytes = note.at..note.at + 12 + note.name.len() as u64 + note.content.len() as u64;
-            if !note.name.is_empty() && (note.name.last() != Some(&0) || note.name[..note.name.len() - 1].iter().any(|b| !b.is_ascii_graphic() && *b != b' ')) {
+            let text = note.name.split(|&b| b == 0).next().unwrap_or_default();
+            let printable = text.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+            if !printable || note.name[text.len()..].iter().any(|&b| b != 0) {
                 findings.damage(Part::Notes, bytes.clone(), "the name of a note is no text");
             }
             if note.name != b"GNU\0" {

@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 
+use goblin::elf::dynamic::{DT_GNU_HASH, DT_STRTAB, DT_SYMTAB};
+
 use super::findings::{Custom, Findings};
 use super::tables::{Relocation, Table, Tables};
 use crate::Part;
 use crate::machine::{Kind, Machine};
-use crate::parts::{DT_RELR, DT_RELRSZ, table_range};
 use crate::view::View;
 
 /// One entry in so many may be off.
@@ -19,7 +20,7 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
         for table in &tables.relocations {
             in_place(view, machine, table, findings);
             if table.is_plt {
-                slots(machine, table, findings);
+                slots(view, tables, machine, table, findings);
             } else {
                 sorted(machine, table, findings);
                 by_symbol(machine, table, findings);
@@ -28,7 +29,6 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
         each_once(view, tables, machine, findings);
         same_section(view, tables, machine, findings);
     }
-    relr(view, findings);
 }
 
 /// GNU ld writes what RELATIVE will be, less the load address, to where it goes; and nothing where a symbol goes.
@@ -45,12 +45,12 @@ fn in_place(view: &View<'_>, machine: Machine, table: &Table, findings: &mut Fin
                 relative.holds(there == addend, Part::Relocations, table.place(index), text);
             }
             Some(Kind::Absolute | Kind::GlobDat | Kind::Tls) => {
-                symbolic.holds(there == 0, Part::Relocations, table.place(index), text);
+                symbolic.holds(there == 0 || there == addend as u64, Part::Relocations, table.place(index), text);
             }
             _ => {}
         }
     }
-    relative.judge(FEW, findings);
+    relative.judge_strictly(FEW, findings);
     symbolic.judge(FEW, findings);
 }
 
@@ -66,7 +66,7 @@ fn sorted(machine: Machine, table: &Table, findings: &mut Findings) {
             });
         }
     }
-    custom.judge(FEW, findings);
+    custom.judge_strictly(FEW, findings);
 }
 
 /// Entries of one symbol side by side, and within it by what they change; groups of symbols by their first entry (GNU ld)
@@ -105,27 +105,43 @@ fn by_symbol(machine: Machine, table: &Table, findings: &mut Findings) {
         }
         last = Some(relocation);
     }
-    for custom in [once, inside, by_place, by_number] {
-        custom.judge(FEW, findings);
-    }
+    once.judge_strictly(FEW, findings);
+    inside.judge_strictly(FEW, findings);
+    let groups = if by_place.broken() <= by_number.broken() { by_place } else { by_number };
+    groups.judge(FEW, findings);
 }
 
 /// The slots of functions follow each other without a gap, and no function has two.
-fn slots(machine: Machine, table: &Table, findings: &mut Findings) {
-    let (mut next_to, mut distinct) = (Custom::default(), Custom::default());
+fn slots(view: &View<'_>, tables: &Tables<'_>, machine: Machine, table: &Table, findings: &mut Findings) {
+    let (mut beside, mut distinct, mut ascending) = (Custom::default(), Custom::default(), Custom::default());
     let mut symbols: Vec<(u64, usize)> = Vec::new();
+    let mut places: Vec<(u64, usize)> = Vec::new();
+    let mut last = 0;
     for (index, relocation) in table.entries.iter().enumerate() {
-        if machine.kind(relocation.number) != Some(Kind::JumpSlot) {
+        let kind = machine.kind(relocation.number);
+        if matches!(kind, Some(Kind::JumpSlot | Kind::Irelative)) {
+            places.push((relocation.offset, index));
+        }
+        if kind != Some(Kind::JumpSlot) {
             continue;
         }
         symbols.push((relocation.symbol, index));
-        let step = |other: Option<&Relocation>| other.map(|o| relocation.offset.abs_diff(o.offset));
-        let before = index.checked_sub(1).and_then(|i| table.entries.get(i));
-        let width = if table.entry_size >= 16 { 8 } else { 4 };
+        let foreign = tables.symbols.get(relocation.symbol as usize).is_some_and(|s| s.st_shndx == 0 && s.st_value == 0);
+        if foreign {
+            // GNU ld goes through the foreign symbols once, and gives each a slot and a number.
+            ascending.holds(last < relocation.symbol, Part::Relocations, table.place(index), || {
+                format!("{} is for symbol {}, but one before it for {last}: out of order", table.called(index), relocation.symbol)
+            });
+            last = relocation.symbol;
+        }
+    }
+    places.sort_unstable();
+    let width = if table.entry_size >= 16 { 8 } else { 4 };
+    for pair in places.windows(2) {
+        let step = pair[1].0 - pair[0].0;
         // ppc64's first ABI has three words a slot.
-        let good = |step: Option<u64>| step.is_none_or(|s| s == width || s == 3 * width);
-        next_to.holds(good(step(before)) && good(step(table.entries.get(index + 1))), Part::Relocations, table.place(index), || {
-            format!("{} changes {:#x}, which is not beside its neighbours", table.called(index), relocation.offset)
+        beside.holds(step == width || step == 3 * width, Part::Relocations, table.place(pair[1].1), || {
+            format!("{} changes {:#x}, which is not beside any other", table.called(pair[1].1), pair[1].0)
         });
     }
     symbols.sort_unstable();
@@ -135,8 +151,17 @@ fn slots(machine: Machine, table: &Table, findings: &mut Findings) {
             format!("{} is for the same symbol as relocation {}", table.called(pair[1].1), pair[0].1)
         });
     }
-    next_to.judge(8, findings);
-    distinct.judge(FEW, findings);
+    beside.judge_strictly(8, findings);
+    distinct.judge_strictly(FEW, findings);
+    if is_from_gnu_ld(view) {
+        ascending.judge_strictly(FEW, findings);
+    }
+}
+
+/// GNU ld puts hashes, symbols and strings in this order, and no other linker does.
+fn is_from_gnu_ld(view: &View<'_>) -> bool {
+    let [hash, symbols, strings] = [DT_GNU_HASH, DT_SYMTAB, DT_STRTAB].map(|tag| view.tag(tag).map_or(0, |e| e.value));
+    0 < hash && hash < symbols && symbols < strings
 }
 
 /// Nothing is relocated twice.
@@ -160,7 +185,7 @@ fn each_once(view: &View<'_>, tables: &Tables<'_>, machine: Machine, findings: &
             format!("{} changes {:#x}, as {other} does", table.called(index), pair[1].0)
         });
     }
-    custom.judge(FEW, findings);
+    custom.judge_strictly(FEW, findings);
 }
 
 /// What goes into the global offset table goes nowhere else; and relocations change what is in a section.
@@ -195,50 +220,4 @@ fn same_section(view: &View<'_>, tables: &Tables<'_>, machine: Machine, findings
     }
     somewhere.judge(FEW, findings);
     offsets.judge(FEW, findings);
-}
-
-/// `DT_RELR`: addresses, each followed by bitmaps of what else is relative behind it; the addends are in place.
-fn relr(view: &View<'_>, findings: &mut Findings) {
-    let Some(range) = table_range(view, DT_RELR, DT_RELRSZ) else { return };
-    let word = view.word_size();
-    let (mut points, mut ascend) = (Custom::default(), Custom::default());
-    let (mut at, mut next, mut started) = (range.start, 0u64, false);
-    let mut relocated = |address: u64, bytes: Range<u64>, findings: &mut Findings| {
-        let writable = view.load_of(address).is_some_and(|p| p.p_flags & goblin::elf::program_header::PF_W != 0);
-        if !writable {
-            let text = format!("DT_RELR changes {address:#x}, which cannot be written to: the program crashes");
-            return findings.crash(Part::Relocations, bytes, text);
-        }
-        let Some(there) = view.offset(address).and_then(|at| view.word(at)) else { return };
-        let holds = view.loads().any(|p| p.p_vaddr <= there && there <= p.p_vaddr.saturating_add(p.p_memsz));
-        points.holds(holds && there != 0, Part::Relocations, bytes, || {
-            format!("DT_RELR changes {address:#x}, where {there:#x} is, which is no address")
-        });
-    };
-    while at + word <= range.end.min(view.len()) {
-        let Some(entry) = view.word(at) else { break };
-        let bytes = at..at + word;
-        at += word;
-        if entry & 1 == 0 {
-            let text = || format!("DT_RELR goes back from {next:#x} to {entry:#x}");
-            ascend.holds(!started || entry >= next, Part::Relocations, bytes.clone(), text);
-            if entry % word != 0 {
-                findings.damage(Part::Relocations, bytes.clone(), format!("DT_RELR changes {entry:#x}, no multiple of {word}"));
-            }
-            relocated(entry, bytes, findings);
-            next = entry.wrapping_add(word);
-            started = true;
-            continue;
-        }
-        if !started {
-            findings.crash(Part::Relocations, bytes.clone(), "DT_RELR begins with a bitmap");
-        }
-        let bits = word * 8 - 1;
-        for bit in (0..bits).filter(|bit| entry >> (bit + 1) & 1 == 1) {
-            relocated(next.wrapping_add(bit * word), bytes.clone(), findings);
-        }
-        next = next.wrapping_add(bits * word);
-    }
-    points.judge(FEW, findings);
-    ascend.judge(FEW, findings);
 }

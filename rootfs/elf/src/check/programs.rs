@@ -113,7 +113,8 @@ fn one(view: &View<'_>, index: usize, program: &ProgramHeader, findings: &mut Fi
         }
         return;
     }
-    if program.p_memsz < program.p_filesz {
+    // The processors' own are not loaded.
+    if program.p_memsz < program.p_filesz && program.p_type < 0x7000_0000 {
         let text = format!("{called} has {} bytes in the file, but only {} in memory", program.p_filesz, program.p_memsz);
         findings.crash(Part::ProgramHeaders, bytes.clone(), text);
     }
@@ -224,7 +225,8 @@ fn interpreter(view: &View<'_>, findings: &mut Findings) {
     };
     let bytes = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
     let path = view.part(bytes.clone()).unwrap_or_default();
-    let text = view.interpreter().filter(|t| t.len() as u64 + 1 == program.p_filesz);
+    // On some machines it is filled up with zeros.
+    let text = view.interpreter().filter(|t| path.iter().skip(t.len()).all(|&b| b == 0) && t.len() as u64 + 9 > program.p_filesz);
     let good = text.is_some_and(|t| t.starts_with(b"/") && t.iter().all(|b| b.is_ascii_graphic()));
     if !good && !view.is_debug_file() {
         let text = format!(

@@ -5,18 +5,29 @@ use goblin::elf::program_header::PF_W;
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT};
 
 use super::findings::{Custom, Findings};
+use super::frames::Frames;
 use super::tables::{Relocation, Table, Tables};
 use crate::Part;
 use crate::machine::{Kind, Machine};
 use crate::view::View;
 
-pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
+/// One entry in so many may be off.
+const FEW: usize = 50;
+
+pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, frames: &Frames<'_>, findings: &mut Findings) {
     let Some(machine) = tables.machine else { return };
-    let mut aligned = Custom::default();
+    let (mut aligned, mut resolvers) = (Custom::default(), Custom::default());
     let image = Image::of(view);
     for table in &tables.relocations {
         let relative = if table.is_plt { 0 } else { relative_count(view, table) };
         for (index, relocation) in table.entries.iter().enumerate() {
+            if machine.kind(relocation.number) == Some(Kind::Irelative)
+                && let Some(target) = target(view, relocation)
+            {
+                resolvers.holds(frames.begins(target), Part::Relocations, table.place(index), || {
+                    format!("{} must point to a function, and none begins at {target:#x}", table.called(index))
+                });
+            }
             if one(view, tables, &image, (machine, table, index, relative), findings) {
                 let word = view.word_size();
                 aligned.holds(relocation.offset % word == 0, Part::Relocations, table.place(index), || {
@@ -27,6 +38,7 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
         count(view, machine, table, findings);
     }
     aligned.judge(64, findings);
+    resolvers.judge_strictly(FEW, findings);
 }
 
 /// `DT_RELACOUNT` or `DT_RELCOUNT`.
@@ -181,7 +193,7 @@ fn meaning(
         Kind::Tls => {
             let size = view.programs.iter().find(|p| p.p_type == goblin::elf::program_header::PT_TLS).map_or(0, |p| p.p_memsz);
             let addend = relocation.addend.unwrap_or(0);
-            if relocation.symbol == 0 && (addend < -0x1_0000 || addend > size as i64 + 0x1_0000) {
+            if relocation.symbol == 0 && (addend < 0 || addend > size as i64) {
                 add(format!("{} points behind the thread-local storage", called()));
             }
         }

@@ -2,8 +2,7 @@
 //! everything is, and so betray what is wrong in what it does read.
 
 use goblin::elf::section_header::{
-    SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_NOBITS, SHT_NULL, SHT_REL,
-    SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
+    SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_NOBITS, SHT_NULL, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
 };
 use goblin::elf::{SectionHeader, Sym};
 
@@ -171,6 +170,3 @@ pub(super) fn of_kind<'v>(view: &'v View<'_>, kind: u32) -> Option<&'v Section> 
     let only = all.next();
     if all.next().is_some() { None } else { only }
 }
-
-/// Types by which the dynamic section's tables are found among the sections.
-pub(super) const DYNAMIC_TABLES: [u32; 5] = [SHT_GNU_HASH, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_GNU_VERNEED, SHT_GNU_VERDEF];

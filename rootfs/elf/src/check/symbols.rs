@@ -23,7 +23,6 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
     places.judge(20, findings);
     locals(view, tables, findings);
     unused_names(view, tables, findings);
-    unused_symbols(view, tables, findings);
 }
 
 fn one(view: &View<'_>, tables: &Tables<'_>, index: usize, symbol: &Sym, findings: &mut Findings) {
@@ -68,7 +67,7 @@ fn one(view: &View<'_>, tables: &Tables<'_>, index: usize, symbol: &Sym, finding
         if !matches!(symbol.st_shndx as u32, SHN_ABS | SHN_COMMON) {
             add(format!("{} is in section {:#x}, which there is not", called(), symbol.st_shndx));
         }
-    } else if symbol.st_shndx != 0 && !view.sections.is_empty() && symbol.st_shndx >= view.sections.len() {
+    } else if symbol.st_shndx != 0 && !view.sections.is_empty() && symbol.st_shndx >= view.sections.len() && !view.was_edited() {
         add(format!("{} is in section {}, of {}", called(), symbol.st_shndx, view.sections.len()));
     }
     if symbol.st_shndx as u32 == SHN_UNDEF && symbol.st_bind() == STB_LOCAL && symbol.st_type() != STT_TLS {
@@ -120,6 +119,9 @@ fn locals(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
     custom.judge(20, findings);
 }
 
+/// systemd's are linked with leftovers of one letter.
+const SHORTEST: u64 = 4;
+
 /// Linkers keep no string that nobody uses; tools that edit do, of paths and libraries' names.
 fn unused_names(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
     let strings = view.strings();
@@ -141,32 +143,12 @@ fn unused_names(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
         let (at, length) = (start, text.len() as u64);
         start += length + 1;
         let edited = text.contains(&b'/') || text.windows(3).any(|w| w == b".so") || text.iter().all(|b| *b == b'X');
-        if length == 0 || edited {
+        if length < SHORTEST || edited {
             continue;
         }
         let bytes = strings.start + at..strings.start + at + length;
         custom.holds(used.binary_search(&at).is_ok(), Part::Strings, bytes, || {
             format!("nothing uses the string \"{}\"; something should", escaped(&text[..text.len().min(80)]))
-        });
-    }
-    custom.judge(8, findings);
-}
-
-/// Linkers keep no foreign symbol that no relocation is for.
-fn unused_symbols(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
-    let mut used = vec![false; tables.symbols.len()];
-    for relocation in tables.relocations.iter().flat_map(|t| &t.entries) {
-        if let Some(mark) = used.get_mut(relocation.symbol as usize) {
-            *mark = true;
-        }
-    }
-    let mut custom = Custom::default();
-    for (index, symbol) in tables.symbols.iter().enumerate().skip(1) {
-        if symbol.st_shndx as u32 != SHN_UNDEF || symbol.st_bind() == STB_WEAK {
-            continue;
-        }
-        custom.holds(used[index], Part::Relocations, tables.symbol_place(view, index), || {
-            format!("{} is needed, but no relocation is for it", tables.symbol_called(index))
         });
     }
     custom.judge(8, findings);

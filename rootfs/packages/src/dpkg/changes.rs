@@ -1,7 +1,7 @@
 //! What the administrator and other packages changed about where files are and whose: diversions (dpkg-divert(1)),
 //! statoverrides (dpkg-statoverride(1)), files that are left out (`path-exclude` of dpkg(1)).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kedge_sysroot::Sysroot;
@@ -21,13 +21,13 @@ pub(crate) struct Diversion {
 
 /// The diversions.
 #[derive(Debug, Default)]
-pub(crate) struct Diversions(HashMap<Vec<u8>, Diversion>);
+pub(crate) struct Diversions(BTreeMap<Vec<u8>, Diversion>);
 
 impl Diversions {
     pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Diversions {
         let path = format!("{DATABASE}/diversions");
         let bytes = read_optional(root, &path, complaints).unwrap_or_default();
-        let mut diversions = HashMap::new();
+        let mut diversions = BTreeMap::new();
         let lines: Vec<&[u8]> = bytes.trim_ascii_end().split(|&b| b == b'\n').collect();
         for three in lines.chunks(3).filter(|_| !bytes.is_empty()) {
             let &[from, to, by] = three else {
@@ -100,13 +100,13 @@ pub(crate) struct Override {
 
 /// The statoverrides, by path.
 #[derive(Debug, Default)]
-pub(crate) struct Overrides(HashMap<Vec<u8>, Override>);
+pub(crate) struct Overrides(BTreeMap<Vec<u8>, Override>);
 
 impl Overrides {
     pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Overrides {
         let path = format!("{DATABASE}/statoverride");
         let bytes = read_optional(root, &path, complaints).unwrap_or_default();
-        let mut overrides = HashMap::new();
+        let mut overrides = BTreeMap::new();
         for line in bytes.split(|&byte| byte == b'\n') {
             if line.is_empty() {
                 continue;

@@ -1,6 +1,7 @@
 //! What dpkg knows of the files of one package: its list, its checksums, its configuration files.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use kedge_digest::{Algorithm, Digest};
@@ -20,10 +21,10 @@ pub(super) fn read(
     let conffiles = conffiles(dpkg, index)?;
     let (sums, sums_path) = first(dpkg, dpkg.info(index, "md5sums"))?;
     let sums = sums.unwrap_or_default();
-    let mut digests = digests(dpkg, &sums, &sums_path);
+    let mut sums = Sums::of(dpkg, &sums, &sums_path);
     let (list, list_path) = first(dpkg, dpkg.info(index, "list"))?;
     let distroless = sums_path.starts_with(format!("{DATABASE}/status.d"));
-    if list.is_none() && !distroless && !sums.is_empty() {
+    if list.is_none() && !distroless && !sums.all.is_empty() {
         dpkg.complaints.add(format!(
             "{} is not there; only files with a checksum are known of package {}",
             dpkg.root.outside(&list_path).display(),
@@ -31,7 +32,7 @@ pub(super) fn read(
         ));
     }
     let list = list.unwrap_or_default();
-    let folders = folders(&list);
+    let folders = OnceCell::new();
 
     let mut give = |raw: &[u8], kind: Kind| {
         let raw = name::trim(raw);
@@ -60,21 +61,25 @@ pub(super) fn read(
                 || dpkg.excluded.contains(raw),
         });
     };
-    for line in lines(&list) {
+    let mut all = lines(&list).peekable();
+    while let Some(line) = all.next() {
         let raw = name::trim(&list[line]);
-        let kind = match digests.remove(raw) {
-            Some(digest) => Kind::File {
-                size: None,
-                digest: Some(digest),
-            },
-            None if folders.contains(raw) => Kind::Directory,
-            None => Kind::Unknown,
+        let next = all.peek().map(|next| name::trim(&list[next.clone()]));
+        let kind = if let Some(digest) = sums.take_next(raw) {
+            file(digest)
+        } else if next.is_some_and(|next| is_below(next, raw)) {
+            Kind::Directory
+        } else if let Some(digest) = sums.take(raw) {
+            file(digest)
+        } else if folders.get_or_init(|| self::folders(&list)).contains(raw) {
+            Kind::Directory
+        } else {
+            Kind::Unknown
         };
         give(raw, kind);
     }
     // The list does not name them: it is damaged, or was never there.
-    let mut rest: Vec<(&[u8], Digest)> = digests.into_iter().collect();
-    rest.sort_unstable_by_key(|(path, _)| *path);
+    let rest = sums.rest();
     if let (Some((path, _)), false) = (rest.first(), list.is_empty()) {
         dpkg.complaints.add(format!(
             "{} does not name {}, of which there is a checksum",
@@ -83,15 +88,26 @@ pub(super) fn read(
         ));
     }
     for (raw, digest) in rest {
-        let digest = Some(digest);
-        give(raw, Kind::File { size: None, digest });
+        give(raw, file(digest));
     }
     Ok(())
 }
 
-fn conffiles(dpkg: &Dpkg<'_>, index: usize) -> Result<HashMap<Vec<u8>, Conffile>, Error> {
+fn file(digest: Digest) -> Kind {
+    Kind::File {
+        size: None,
+        digest: Some(digest),
+    }
+}
+
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    let rest = path.strip_prefix(folder);
+    folder.is_empty() || rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
+fn conffiles(dpkg: &Dpkg<'_>, index: usize) -> Result<BTreeMap<Vec<u8>, Conffile>, Error> {
     let Some(offset) = dpkg.records[index].conffiles else {
-        return Ok(HashMap::new());
+        return Ok(BTreeMap::new());
     };
     let store = &dpkg.stores[dpkg.store_of[index]];
     let found = status::conffiles(&mut store.lines(offset))?;
@@ -123,27 +139,64 @@ fn first(dpkg: &Dpkg<'_>, paths: [PathBuf; 3]) -> Result<(Option<Vec<u8>>, PathB
     Ok((None, path))
 }
 
-/// `MD5  PATH` a line, by path.
-fn digests<'a>(dpkg: &Dpkg<'_>, sums: &'a [u8], path: &Path) -> HashMap<&'a [u8], Digest> {
-    let mut digests = HashMap::new();
-    let mut complained = false;
-    for line in lines(sums) {
-        let offset = line.start;
-        match one_digest(&sums[line]) {
-            Some((path, digest)) => {
-                digests.insert(path, digest);
-            }
-            // The lines after it may be good; one complaint a file says enough.
-            None if complained => {}
-            None => {
-                complained = true;
-                let why = "there is no checksum and path";
-                let error = damaged(&dpkg.root.outside(path), offset as u64, why);
-                dpkg.complaints.add(error.to_string());
+/// Checksums, sorted by path. Most lists name files in the same order, so that the next one is mostly the one wanted.
+struct Sums<'a> {
+    all: Vec<(&'a [u8], Digest)>,
+    taken: Vec<bool>,
+    next: usize,
+}
+
+impl<'a> Sums<'a> {
+    /// `MD5  PATH` a line.
+    fn of(dpkg: &Dpkg<'_>, sums: &'a [u8], path: &Path) -> Sums<'a> {
+        let mut all = Vec::new();
+        let mut complained = false;
+        for line in lines(sums) {
+            let offset = line.start;
+            match one_digest(&sums[line]) {
+                Some(one) => all.push(one),
+                // The lines after it may be good; one complaint a file says enough.
+                None if complained => {}
+                None => {
+                    complained = true;
+                    let why = "there is no checksum and path";
+                    let error = damaged(&dpkg.root.outside(path), offset as u64, why);
+                    dpkg.complaints.add(error.to_string());
+                }
             }
         }
+        all.sort_by_key(|(path, _)| *path);
+        all.dedup_by_key(|(path, _)| *path);
+        Sums {
+            taken: vec![false; all.len()],
+            all,
+            next: 0,
+        }
     }
-    digests
+
+    /// If `path` is the one after the one taken last.
+    fn take_next(&mut self, path: &[u8]) -> Option<Digest> {
+        let (next, digest) = self.all.get(self.next)?;
+        if *next != path {
+            return None;
+        }
+        self.taken[self.next] = true;
+        self.next += 1;
+        Some(*digest)
+    }
+
+    fn take(&mut self, path: &[u8]) -> Option<Digest> {
+        let index = self.all.binary_search_by_key(&path, |(path, _)| *path);
+        self.next = index.ok()?;
+        self.take_next(path)
+    }
+
+    fn rest(self) -> Vec<(&'a [u8], Digest)> {
+        let left = self.all.into_iter().zip(self.taken);
+        left.filter(|(_, taken)| !taken)
+            .map(|(one, _)| one)
+            .collect()
+    }
 }
 
 fn one_digest(line: &[u8]) -> Option<(&[u8], Digest)> {

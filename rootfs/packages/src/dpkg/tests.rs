@@ -323,7 +323,7 @@ fn a_lost_list_is_complained_of_and_checksums_name_the_files() {
     assert_eq!(entries(&dpkg, "hello").len(), 1);
     let complaints = dpkg.complaints();
     assert!(
-        complaints[0].contains("hello.md5sums is damaged at byte 49"),
+        complaints[0].contains("hello.md5sums is damaged at byte 48"),
         "{complaints:?}"
     );
     assert!(

@@ -14,7 +14,6 @@ mod wal;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kedge_sysroot::Sysroot;
 
@@ -27,12 +26,10 @@ use sqlite::Sqlite;
 use crate::name::{self, Aliases};
 use crate::scan::Wanted;
 use crate::store::{Complaints, Store};
-use crate::{Database, Entry, Error, Family, Package};
+use crate::{Database, Entry, Error, Family, Package, threads};
 
 /// Where distributions have it: most; SUSE and newer Fedora; rpm-ostree.
 const FOLDERS: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
-/// More than one looks for owners: reading and looking take turns.
-const THREADS: usize = 4;
 
 /// The database of one system.
 pub(crate) struct Rpm<'a> {
@@ -46,13 +43,19 @@ pub(crate) struct Rpm<'a> {
 impl<'a> Rpm<'a> {
     /// `None` where rpm never was, or has no packages (on a Debian with rpm as a tool).
     pub(crate) fn open(root: &'a Sysroot) -> Result<Option<Rpm<'a>>, Error> {
-        let mut failed = None;
-        for folder in FOLDERS {
-            // A converted system may have the older file still.
-            for kind in ["rpmdb.sqlite", "Packages.db", "Packages"] {
-                let path = Path::new(folder).join(kind);
-                match open_file(root, &path) {
-                    Ok(Some(rpm)) => return Ok(Some(rpm)),
+        let mut failed: Option<Error> = None;
+        // A converted system may have the older file still.
+        for kind in ["rpmdb.sqlite", "Packages.db", "Packages"] {
+            for folder in FOLDERS {
+                match open_file(root, &Path::new(folder).join(kind)) {
+                    Ok(Some(rpm)) => {
+                        if let Some(error) = failed {
+                            let used = rpm.pages.store(false).path().display();
+                            let why = format!("{error}; {used} was used, which may be much older");
+                            rpm.complaints.add(why);
+                        }
+                        return Ok(Some(rpm));
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         failed.get_or_insert(error);
@@ -105,6 +108,13 @@ fn open_file<'a>(root: &'a Sysroot, path: &Path) -> Result<Option<Rpm<'a>>, Erro
                     None
                 }
             };
+            let journal = path.with_extension("sqlite-journal");
+            if root.metadata(&journal).is_ok_and(|known| known.st_size > 0) {
+                complaints.add(format!(
+                    "{} is there: a change to the database was interrupted, and what is read may be half of it",
+                    root.outside(&journal).display()
+                ));
+            }
             Box::new(Sqlite::open(store, log, &complaints)?)
         }
         Some(_) => Box::new(Ndb::open(store)?),
@@ -188,32 +198,16 @@ impl Database for Rpm<'_> {
                 wanted.add(name.as_os_str().as_bytes(), index);
             }
         }
-        let next = AtomicUsize::new(0);
-        let some = || {
-            let mut found = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.packages.len() {
-                    return found;
-                }
-                match self.find(index, &wanted) {
-                    Ok(tags) => found.extend(tags.into_iter().map(|tag| (tag, index))),
-                    Err(error) => self.complaints.add(error.to_string()),
-                }
-            }
-        };
-        let mut owners = vec![Vec::new(); paths.len()];
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(some)).collect();
-            for thread in threads {
-                match thread.join() {
-                    Ok(found) => found
-                        .into_iter()
-                        .for_each(|(path, package): (usize, usize)| owners[path].push(package)),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
+        let found = threads::gather(self.packages.len(), &|package, found| match self
+            .find(package, &wanted)
+        {
+            Ok(paths) => found.extend(paths.into_iter().map(|path| (path, package))),
+            Err(error) => self.complaints.add(error.to_string()),
         });
+        let mut owners = vec![Vec::new(); paths.len()];
+        for (path, package) in found {
+            owners[path].push(package);
+        }
         for owners in &mut owners {
             owners.sort_unstable();
             owners.dedup();

@@ -261,6 +261,36 @@ fn a_debian_with_rpm_as_a_tool_has_no_rpm_packages() {
     assert!(Rpm::open(&root).unwrap().is_none());
 }
 
+/// RHEL 8 became RHEL 9: the file of Berkeley DB is still there, and the new one was hit.
+#[test]
+fn an_older_database_is_used_only_with_a_word() {
+    let old = System::new("bdb");
+    let new = System::new("sqlite");
+    let packages = new.database().join("Packages");
+    std::fs::copy(old.database().join("Packages"), &packages).unwrap();
+    let open = || {
+        let root = new.root();
+        let rpm = Rpm::open(&root).unwrap().unwrap();
+        let path = rpm.pages.store(false).path().to_path_buf();
+        (path, rpm.complaints())
+    };
+    let file = new.database().join("rpmdb.sqlite");
+    assert_eq!(open(), (file.clone(), vec![]));
+    let good = std::fs::read(&file).unwrap();
+    std::fs::write(&file, vec![0; good.len()]).unwrap();
+    let (used, complaints) = open();
+    assert_eq!(used, packages);
+    assert!(
+        complaints[0].contains("rpmdb.sqlite is damaged at byte 0"),
+        "{complaints:?}"
+    );
+    std::fs::write(&file, good).unwrap();
+    std::fs::write(new.database().join("rpmdb.sqlite-journal"), "x").unwrap();
+    let (used, complaints) = open();
+    assert_eq!(used, file);
+    assert!(complaints[0].contains("interrupted"), "{complaints:?}");
+}
+
 #[test]
 fn damaged_databases_do_no_harm() {
     for (backend, count) in [("sqlite", 60), ("ndb", 60), ("bdb", 60)] {

@@ -1,0 +1,379 @@
+//! Everything that is known to be wrong with a file: against the database, as an ELF file, as a file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use kedge_elf::{Finding, Severity};
+use kedge_packages::{Database, Entry, Kind, Package};
+use kedge_sysroot::{Sysroot, kind_name};
+use rustix::fs::{FileType, Stat};
+
+use crate::closure::LONGEST_OBJECT;
+use crate::compare::{cannot_open, compare, excused};
+use crate::{Accounts, Difference, content};
+
+/// A disk's blocks and a file system's: what a disk loses is a multiple of these.
+const BLOCK: usize = 4096;
+
+/// How bad a file is, worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// Nothing is wrong.
+    Whole,
+    /// Odd, and may be meant.
+    Odd,
+    /// Its owner or mode is another.
+    Rights,
+    /// It is not what it must be.
+    Damaged,
+    /// Whoever needs it cannot start.
+    Fatal,
+}
+
+/// What one package says about a file.
+#[derive(Debug)]
+pub struct Owned {
+    /// Which package.
+    pub package: Package,
+    /// What the database says.
+    pub entry: Entry,
+    /// In what the file differs, worst first, without what is excused.
+    pub differences: Vec<Difference>,
+    /// A configuration file that was changed: no fault.
+    pub changed: bool,
+}
+
+/// What stands against a file with no database's help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oddity {
+    /// How bad.
+    pub gravity: Gravity,
+    /// One sentence without a full stop.
+    pub text: String,
+}
+
+/// What is known of one file.
+#[derive(Debug)]
+pub struct Examined {
+    /// Below ROOT, without leading `/`.
+    pub path: PathBuf,
+    /// What packages say of it; more than one may own it, or none.
+    pub owned: Vec<Owned>,
+    /// What is wrong with it as an ELF file.
+    pub elf: Vec<Finding>,
+    /// What is wrong with it as a file.
+    pub oddities: Vec<Oddity>,
+    /// Its content is what some database says: what [`Self::elf`] has then is how it was made.
+    pub proven: bool,
+}
+
+impl Examined {
+    /// How bad it is.
+    pub fn gravity(&self) -> Gravity {
+        let elf = self.elf.iter().map(|finding| match finding.severity {
+            _ if self.proven => Gravity::Whole,
+            Severity::Odd => Gravity::Odd,
+            Severity::Damage => Gravity::Damaged,
+            Severity::Fatal => Gravity::Fatal,
+        });
+        let differences = self.owned.iter().flat_map(|owned| &owned.differences);
+        let by_package = differences.map(|difference| match difference {
+            Difference::Mode { .. } | Difference::Owner { .. } => Gravity::Rights,
+            _ => Gravity::Damaged,
+        });
+        let odd = self.oddities.iter().map(|oddity| oddity.gravity);
+        elf.chain(by_package)
+            .chain(odd)
+            .max()
+            .unwrap_or(Gravity::Whole)
+    }
+
+    /// Whether something is wrong that is not meant.
+    pub fn is_damaged(&self) -> bool {
+        self.gravity() > Gravity::Odd
+    }
+
+    /// Whether a package can give it back.
+    pub fn is_owned(&self) -> bool {
+        !self.owned.is_empty()
+    }
+}
+
+/// Everything known to be wrong with one file.
+///
+/// # Errors
+/// When a database cannot be read.
+pub fn examine(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    path: &Path,
+) -> Result<Examined, kedge_packages::Error> {
+    let accounts = Accounts::of(root);
+    let mut complaints = Vec::new();
+    let paths = [path.to_path_buf()];
+    let owned = owners(root, databases, &accounts, &paths, &mut complaints);
+    match complaints.pop() {
+        Some(error) => Err(error),
+        None => {
+            let owned = owned.into_iter().next().unwrap_or_default();
+            Ok(look(root, path, owned))
+        }
+    }
+}
+
+/// As [`examine`], for several; what cannot be read of the databases is added to `complaints`, and the rest goes on.
+pub fn examine_all(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    accounts: &Accounts,
+    paths: &[PathBuf],
+    complaints: &mut Vec<kedge_packages::Error>,
+) -> Vec<Examined> {
+    let owned = owners(root, databases, accounts, paths, complaints);
+    let both = paths.iter().zip(owned);
+    both.map(|(path, owned)| look(root, path, owned)).collect()
+}
+
+/// What the databases say of each path, compared.
+fn owners(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    accounts: &Accounts,
+    paths: &[PathBuf],
+    complaints: &mut Vec<kedge_packages::Error>,
+) -> Vec<Vec<Owned>> {
+    let mut owned: Vec<Vec<Owned>> = paths.iter().map(|_| Vec::new()).collect();
+    let mut places = Places::new(root);
+    let wanted: Vec<PathBuf> = paths.iter().map(|path| places.of(path)).collect();
+    let mut by_name: HashMap<OsString, Vec<usize>> = HashMap::new();
+    for (index, path) in wanted.iter().enumerate() {
+        let name = path.file_name().unwrap_or_default();
+        by_name.entry(name.to_os_string()).or_default().push(index);
+    }
+    for database in databases {
+        let asked: Vec<&Path> = wanted.iter().map(PathBuf::as_path).collect();
+        let packages: BTreeSet<usize> = match database.owners(&asked) {
+            Ok(owners) => owners.into_iter().flatten().collect(),
+            Err(error) => {
+                complaints.push(error);
+                continue;
+            }
+        };
+        for index in packages {
+            let Some(package) = database.packages().get(index) else {
+                continue;
+            };
+            let read = database.entries(index, &mut |entry| {
+                let Some(same) = entry.path.file_name().and_then(|name| by_name.get(name)) else {
+                    return;
+                };
+                for &at in same {
+                    if entry.path != paths[at] && places.of(&entry.path) != wanted[at] {
+                        continue;
+                    }
+                    let all = compare(root, accounts, &entry);
+                    let changed = !all.is_empty();
+                    let differences: Vec<_> =
+                        all.into_iter().filter(|d| !excused(&entry, d)).collect();
+                    owned[at].push(Owned {
+                        package: package.clone(),
+                        entry: entry.clone(),
+                        changed: changed && differences.is_empty(),
+                        differences,
+                    });
+                }
+            });
+            complaints.extend(read.err());
+        }
+    }
+    owned
+}
+
+/// Paths with the links of their folders followed, but not the last name's: what makes two names of `/lib` and `/usr/lib` one.
+struct Places<'a> {
+    root: &'a Sysroot,
+    folders: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl<'a> Places<'a> {
+    fn new(root: &'a Sysroot) -> Places<'a> {
+        Places {
+            root,
+            folders: BTreeMap::new(),
+        }
+    }
+
+    fn of(&mut self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return path.into();
+        };
+        if let Some(real) = self.folders.get(folder) {
+            return real.join(name);
+        }
+        let real = self.root.real_path(folder);
+        let real = real.unwrap_or_else(|_| folder.into());
+        self.folders.insert(folder.into(), real.clone());
+        real.join(name)
+    }
+}
+
+/// The file itself.
+fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let vouched = |owned: &Owned| {
+        let content =
+            |d: &Difference| !matches!(d, Difference::Mode { .. } | Difference::Owner { .. });
+        let digest = matches!(
+            owned.entry.kind,
+            Kind::File {
+                digest: Some(_),
+                ..
+            }
+        );
+        digest && !owned.changed && !owned.differences.iter().any(content)
+    };
+    let mut examined = Examined {
+        path: path.into(),
+        proven: owned.iter().any(vouched),
+        owned,
+        elf: Vec::new(),
+        oddities: Vec::new(),
+    };
+    match root.metadata(path) {
+        Ok(stat) => {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            match kind {
+                // What a link leads to is another file, with owners of its own.
+                FileType::RegularFile if is_link(root, path) => {}
+                FileType::RegularFile => inside(root, &stat, &mut examined),
+                FileType::Directory => {}
+                _ => examined.say(Gravity::Fatal, format!("it is a {}", kind_name(kind))),
+            }
+        }
+        Err(error) => {
+            let known = examined.owned.iter().any(|o| !o.differences.is_empty());
+            if !known && !examined.owned.iter().any(|o| o.entry.optional) {
+                examined.say(Gravity::Damaged, error.to_string());
+            }
+        }
+    }
+    examined
+}
+
+fn is_link(root: &Sysroot, path: &Path) -> bool {
+    let stat = root.symlink_metadata(path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+impl Examined {
+    fn say(&mut self, gravity: Gravity, text: String) {
+        self.oddities.push(Oddity { gravity, text });
+    }
+
+    fn has(&self, of: impl Fn(&Difference) -> bool) -> bool {
+        self.owned
+            .iter()
+            .any(|owned| owned.differences.iter().any(&of))
+    }
+}
+
+/// The content of a regular file.
+fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
+    if examined.has(|d| matches!(d, Difference::Unreadable { .. })) {
+        return;
+    }
+    let length = stat.st_size as u64;
+    if length > LONGEST_OBJECT {
+        let text = format!(
+            "it is {} long; it was not looked into",
+            kedge_progress::bytes(length)
+        );
+        return examined.say(Gravity::Odd, text);
+    }
+    let bytes = match read(root, &examined.path, length) {
+        Ok(bytes) => bytes,
+        Err(difference) => {
+            let (is, _) = difference.sides();
+            return examined.say(Gravity::Fatal, is.unwrap_or_default());
+        }
+    };
+    if kedge_elf::is_elf(&bytes) {
+        examined.elf = kedge_elf::check(&bytes);
+        if !examined.proven && examined.elf.is_empty() {
+            by_hand(&bytes, examined);
+        }
+    } else if !examined.proven {
+        zeros(&bytes, examined);
+    }
+}
+
+/// All of it, or how far it could be read.
+fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Difference>> {
+    let file = root
+        .open_file(path)
+        .map_err(|error| Box::new(cannot_open(error)))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let difference = content::unreadable(root, path, &file, filled as u64, &error);
+                return Err(Box::new(difference));
+            }
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// A whole ELF file that is not the package's: what people do to such files.
+fn by_hand(bytes: &[u8], examined: &mut Examined) {
+    if !examined.has(|d| matches!(d, Difference::Content { .. })) {
+        return;
+    }
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    let shorter = examined.has(|d| matches!(d, Difference::Size { is, must } if is < must));
+    let text = if has(b".gnu.prelink_undo\0") {
+        "it is whole as an ELF file and was prelinked (prelink -u undoes it): no damage, then"
+    } else if shorter && !has(b"\0.symtab\0") {
+        "it is whole as an ELF file, shorter than the package's and has no symbol table: stripped by hand?"
+    } else {
+        "it is whole as an ELF file, as far as can be seen: another build or version of it, or a change that only the checksum shows"
+    };
+    examined.say(Gravity::Odd, text.into());
+}
+
+/// What a file system leaves of a file that was never written out, and a disk of a block that it lost.
+fn zeros(bytes: &[u8], examined: &mut Examined) {
+    let is_zero = |block: &[u8]| block.iter().all(|&b| b == 0);
+    if !bytes.is_empty() && is_zero(bytes) {
+        let text = format!("it consists of {} zero bytes", bytes.len());
+        return examined.say(Gravity::Damaged, text);
+    }
+    let head = &bytes[..bytes.len().min(512)];
+    if head.is_empty() || head.contains(&0) {
+        return;
+    }
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    let blocks = bytes.chunks(BLOCK).enumerate();
+    for (index, _) in blocks.filter(|(_, block)| is_zero(block)) {
+        match runs.last_mut() {
+            Some((from, count)) if *from + *count == index => *count += 1,
+            _ => runs.push((index, 1)),
+        }
+    }
+    if let Some((from, count)) = runs.first() {
+        let text = format!(
+            "it is text, and {} bytes from byte {} on are zero: blocks of {BLOCK} that a disk or file system has lost",
+            count * BLOCK,
+            from * BLOCK
+        );
+        examined.say(Gravity::Damaged, text);
+    }
+}

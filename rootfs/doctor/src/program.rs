@@ -1,0 +1,358 @@
+//! `doctor ROOT FILE…`: what is wrong with programs, by all that they are made of.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kedge_packages::Database;
+use kedge_sysroot::Sysroot;
+
+use crate::closure::{Absent, Closure, Member, Role};
+use crate::examine::examine_all;
+use crate::trouble::Trouble;
+use crate::{Accounts, Examined, Gravity, shown};
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Diagnosis {
+    pub(crate) troubles: Vec<Trouble>,
+    /// Files that were looked at.
+    pub(crate) files: usize,
+    /// What kept it from looking at something.
+    pub(crate) complaints: Vec<String>,
+}
+
+/// Programs with what they are made of.
+struct Programs<'a> {
+    root: &'a Sysroot,
+    names: Vec<String>,
+    closures: Vec<Closure>,
+}
+
+/// Where a file is in the closures: which program, which member.
+type Uses = BTreeMap<PathBuf, Vec<(usize, usize)>>;
+
+/// Looks at the programs and all that they load. One that is not there is a complaint.
+pub(crate) fn diagnose(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    programs: &[PathBuf],
+) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    let mut all = Programs {
+        root,
+        names: Vec::new(),
+        closures: Vec::new(),
+    };
+    for program in programs {
+        match Closure::of(root, program) {
+            Ok(closure) => {
+                let name = program.file_name().unwrap_or(program.as_os_str());
+                all.names.push(name.to_string_lossy().into_owned());
+                all.closures.push(closure);
+            }
+            Err(error) => match gone(root, databases, program) {
+                Some(trouble) => diagnosis.troubles.push(trouble),
+                None => diagnosis.complaints.push(error.to_string()),
+            },
+        }
+    }
+    let uses = all.uses();
+    let paths: Vec<PathBuf> = uses.keys().cloned().collect();
+    diagnosis.files = paths.len();
+    let accounts = Accounts::of(root);
+    let mut errors = Vec::new();
+    let examined = examine_all(root, databases, &accounts, &paths, &mut errors);
+    let complaints = errors.iter().map(ToString::to_string);
+    diagnosis.complaints.extend(complaints);
+    for (one, uses) in examined.iter().zip(uses.values()) {
+        diagnosis.troubles.extend(all.damaged(one, uses));
+    }
+    for (program, closure) in all.closures.iter().enumerate() {
+        for absent in &closure.absent {
+            diagnosis
+                .troubles
+                .push(all.absent(program, absent, databases));
+        }
+        diagnosis.troubles.extend(all.versions(program));
+        for note in &closure.notes {
+            if !diagnosis.troubles.iter().any(|t| t.headline == *note) {
+                let trouble = Trouble::new(Gravity::Damaged, note)
+                    .next(format!("chroot {} ldconfig", shown::typed(root.path())));
+                diagnosis.troubles.push(trouble);
+            }
+        }
+    }
+    crate::trouble::sort(&mut diagnosis.troubles);
+    diagnosis.troubles.dedup_by(|a, b| a.headline == b.headline);
+    diagnosis
+}
+
+/// A program that is not there, and that a package says must be.
+fn gone(root: &Sysroot, databases: &[Box<dyn Database + '_>], program: &Path) -> Option<Trouble> {
+    let examined = crate::examine(root, databases, program).ok()?;
+    let owned = examined.is_owned();
+    let trouble = Trouble::of(&examined, root.path(), "cannot be started")?;
+    owned.then_some(trouble)
+}
+
+impl Programs<'_> {
+    /// Every file once: as it was come to, and what is really there.
+    fn uses(&self) -> Uses {
+        let mut uses = Uses::new();
+        for (program, closure) in self.closures.iter().enumerate() {
+            for (index, member) in closure.members.iter().enumerate() {
+                let itself = without_links(self.root, &member.path);
+                let real = member.real.clone().filter(|real| *real != itself);
+                for path in [Some(itself), real].into_iter().flatten() {
+                    uses.entry(path).or_default().push((program, index));
+                }
+            }
+        }
+        uses
+    }
+
+    fn member(&self, (program, index): (usize, usize)) -> &Member {
+        &self.closures[program].members[index]
+    }
+
+    fn damaged(&self, examined: &Examined, uses: &[(usize, usize)]) -> Option<Trouble> {
+        let roles: Vec<&Role> = uses.iter().map(|at| &self.member(*at).role).collect();
+        let must = |role: &&&Role| {
+            matches!(
+                role,
+                Role::Program | Role::Interpreter | Role::Library | Role::PassedOver
+            )
+        };
+        let needed = roles.iter().find(must).is_some();
+        let mut names: Vec<&str> = uses.iter().map(|at| self.names[at.0].as_str()).collect();
+        names.dedup();
+        let name = &self.names[uses[0].0];
+        let who = match names.len() {
+            0 | 1 => name.clone(),
+            2 => format!("{} and {}", names[0], names[1]),
+            count => format!("{} and {} more programs", names[0], count - 1),
+        };
+        let (die, need) = match names.len() {
+            0 | 1 => ("dies", "needs"),
+            _ => ("die", "need"),
+        };
+        let gravity = examined.gravity();
+        let module = roles.iter().find_map(|role| match role {
+            Role::Module(from) => Some(from),
+            _ => None,
+        });
+        let headline = match (gravity, needed, module) {
+            (Gravity::Rights, ..) => {
+                format!("has another owner or mode than its package says; {who} {need} it")
+            }
+            (Gravity::Odd, ..) => format!("is odd; {who} {need} it"),
+            (Gravity::Fatal, true, _) => format!("is damaged: {who} {die} at start"),
+            (_, true, _) => format!("is not as it must be; {who} {need} it"),
+            (_, _, Some(from)) => {
+                let from = shown::path(from);
+                format!("is damaged; {who} loads it, because {from} says so")
+            }
+            (..) if roles.contains(&&Role::Configuration) => format!("is damaged; {who} reads it"),
+            (..) => format!("is damaged; {who} loads it for some things"),
+        };
+        let mut trouble = Trouble::of(examined, self.root.path(), &headline)?;
+        // Nearer to the program, and what cannot be done without, first; what its package vouches against before what only
+        // looks odd.
+        let depth = uses.iter().map(|at| self.depth(*at)).min().unwrap_or(0);
+        let unproven = usize::from(examined.owned.iter().all(|o| o.differences.is_empty()));
+        trouble.rank = usize::from(!needed) * 1000 + unproven * 100 + depth;
+        if gravity == Gravity::Fatal && !needed {
+            trouble.gravity = Gravity::Damaged;
+        }
+        if depth > 1 {
+            trouble = trouble.fact("needed", self.chain(uses[0]));
+        }
+        Some(trouble)
+    }
+
+    fn depth(&self, mut at: (usize, usize)) -> usize {
+        let mut depth = 0;
+        while let Some(by) = self.member(at).wanted_by
+            && depth < 100
+        {
+            at.1 = by;
+            depth += 1;
+        }
+        depth
+    }
+
+    /// "sshd needs libgssapi_krb5.so.2 needs libkrb5.so.3".
+    fn chain(&self, at: (usize, usize)) -> String {
+        let mut names = Vec::new();
+        let mut next = Some(at.1);
+        while let Some(index) = next.filter(|_| names.len() < 100) {
+            let member = self.member((at.0, index));
+            let name = member.path.file_name().unwrap_or_default();
+            names.push(name.to_string_lossy().into_owned());
+            next = member.wanted_by;
+        }
+        names.reverse();
+        format!("by {}", names.join(" -> "))
+    }
+
+    fn absent(
+        &self,
+        program: usize,
+        absent: &Absent,
+        databases: &[Box<dyn Database + '_>],
+    ) -> Trouble {
+        let by = &self.closures[program].members[absent.wanted_by];
+        let name = &self.names[program];
+        let root = shown::typed(self.root.path());
+        let by_path = shown::path(&by.path);
+        if let Some(from) = &absent.module_of {
+            let from = shown::path(from);
+            let headline = format!(
+                "{} is not there: {from} says that {name} shall load it",
+                absent.name
+            );
+            let mut trouble = Trouble::new(Gravity::Damaged, headline);
+            trouble.rank = 500;
+            return self.owner_of(trouble, absent, by, databases);
+        }
+        let headline = format!("{} is not there: {name} dies at start", absent.name);
+        let mut trouble =
+            Trouble::new(Gravity::Fatal, headline).fact("needed", format!("by {by_path}"));
+        let is_library = absent.name.contains(".so");
+        if is_library {
+            trouble = trouble.fact(
+                "ld.so",
+                format!(
+                    "error while loading shared libraries: {}: cannot open shared object file: No such file or directory",
+                    absent.name
+                ),
+            );
+        }
+        let passed_over = self.closures[program].members.iter().filter(|member| {
+            member.role == Role::PassedOver
+                && member
+                    .path
+                    .file_name()
+                    .is_some_and(|name| *name == *absent.name)
+        });
+        for member in passed_over {
+            let path = shown::path(&member.path);
+            trouble = trouble.fact("passed", format!("{path} is there, and its ELF header says that it is for another kind of machine"));
+        }
+        if let Some(uncached) = &absent.uncached {
+            let path = shown::path(uncached);
+            return trouble
+                .fact(
+                    "found",
+                    format!("{path} is there, but /etc/ld.so.cache does not have it"),
+                )
+                .next(format!("chroot {root} ldconfig"));
+        }
+        self.owner_of(trouble, absent, by, databases)
+    }
+
+    /// Asks the databases for a file of that name beside the one that needs it, and where libraries are.
+    fn owner_of(
+        &self,
+        mut trouble: Trouble,
+        absent: &Absent,
+        by: &Member,
+        databases: &[Box<dyn Database + '_>],
+    ) -> Trouble {
+        let root = shown::typed(self.root.path());
+        let name = absent.name.trim_start_matches('/');
+        let places = self.places(name, by);
+        let asked: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
+        for database in databases {
+            let owners = database.owners(&asked).unwrap_or_default();
+            for (place, owners) in asked.iter().zip(owners) {
+                let Some(package) = owners.first().and_then(|&i| database.packages().get(i)) else {
+                    continue;
+                };
+                let path = shown::path(place);
+                let of = format!("{path} belongs to {} {}", package.name, package.version);
+                trouble.package = Some((package.name.clone(), package.version.clone()));
+                trouble.path = Some(place.to_path_buf());
+                return trouble
+                    .fact("package", of)
+                    .next(format!("repair {root} {}", shown::typed(Path::new(&path))));
+            }
+        }
+        trouble.fact(
+            "package",
+            "no installed package has a file of that name in a folder of libraries",
+        )
+    }
+
+    fn places(&self, name: &str, by: &Member) -> Vec<PathBuf> {
+        if name.contains('/') {
+            return vec![name.into()];
+        }
+        let beside = by.real.as_deref().unwrap_or(&by.path).parent();
+        let members = self.closures.iter().flat_map(|closure| &closure.members);
+        let mut folders: Vec<PathBuf> = members
+            .filter(|member| matches!(member.role, Role::Library | Role::Module(_)))
+            .filter_map(|member| Some(member.real.as_deref()?.parent()?.to_path_buf()))
+            .chain(beside.map(Path::to_path_buf))
+            .chain(beside.map(|folder| folder.join("security")))
+            .chain(["lib64", "usr/lib64", "lib", "usr/lib"].map(PathBuf::from))
+            .collect();
+        folders.sort();
+        folders.dedup();
+        folders
+            .into_iter()
+            .map(|folder| folder.join(name))
+            .collect()
+    }
+
+    /// Versions of symbols that a library does not have: `_dl_check_map_versions`.
+    fn versions(&self, program: usize) -> Vec<Trouble> {
+        let members = &self.closures[program].members;
+        let name = &self.names[program];
+        let mut troubles = Vec::new();
+        for member in members {
+            let Some(object) = &member.object else {
+                continue;
+            };
+            for needed in &object.versions_needed {
+                let provider = members.iter().find(|m| m.is_called(&needed.library));
+                let Some((provider, provided)) =
+                    provider.and_then(|p| Some((p, p.object.as_ref()?)))
+                else {
+                    continue;
+                };
+                // Without any versions the dynamic linker only warns.
+                if provided.versions_provided.is_empty() {
+                    continue;
+                }
+                let lacks = needed.versions.iter().filter(|(version, weak)| {
+                    !weak && !provided.versions_provided.contains(version)
+                });
+                for (version, _) in lacks {
+                    let (library, by) = (shown::path(&provider.path), shown::path(&member.path));
+                    let says =
+                        format!("{library}: version `{version}' not found (required by {by})");
+                    let headline = format!(
+                        "{library} has no version {version}, which {by} needs: {name} dies at start"
+                    );
+                    let mut trouble = Trouble::new(Gravity::Fatal, headline).fact("ld.so", says);
+                    trouble.rank = 50;
+                    troubles.push(trouble.next(format!(
+                        "doctor {} {library}   (one of the two is of another release)",
+                        shown::typed(self.root.path())
+                    )));
+                }
+            }
+        }
+        troubles
+    }
+}
+
+/// The path with links of its folders followed, but not its last name.
+fn without_links(root: &Sysroot, path: &Path) -> PathBuf {
+    let folder = path.parent().map(|folder| root.real_path(folder));
+    match (folder, path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => path.into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Which files apk takes for the administrator's: `/etc` but for what is in `/etc/apk`, and what
+//! `/etc/apk/protected_paths.d/*.list` adds (apk-protected_paths(5)).
+
+use std::path::Path;
+
+use kedge_sysroot::Sysroot;
+
+use crate::store::{Complaints, read_optional};
+use crate::{glob, name};
+
+/// apk's own, before those of the system.
+const DEFAULTS: &[u8] = b"+etc\n@etc/init.d\n!etc/apk\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protection {
+    /// `-`: not at all.
+    None,
+    /// `+` or nothing: when it was changed.
+    Changed,
+    /// `@`: symlinks.
+    Symlinks,
+    /// `!`: everything.
+    All,
+}
+
+/// The patterns; the last one that fits a path or a folder above it decides.
+#[derive(Debug)]
+pub(crate) struct Protected(Vec<(Protection, Vec<u8>)>);
+
+impl Protected {
+    pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Protected {
+        let folder = "etc/apk/protected_paths.d";
+        let mut files: Vec<String> = root
+            .read_dir(Path::new(folder))
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|entry| entry.name.to_str())
+            .filter(|name| name.ends_with(".list"))
+            .map(|name| format!("{folder}/{name}"))
+            .collect();
+        files.sort();
+        let mut patterns = Vec::new();
+        add(DEFAULTS, &mut patterns);
+        for file in files {
+            add(
+                &read_optional(root, &file, complaints).unwrap_or_default(),
+                &mut patterns,
+            );
+        }
+        Protected(patterns)
+    }
+
+    /// Whether a file that differs is no damage.
+    pub(crate) fn contains(&self, path: &[u8], symlink: bool) -> bool {
+        let fits = |pattern: &[u8]| {
+            let depth = pattern.split(|&byte| byte == b'/').count();
+            let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+            let patterns = pattern.split(|&byte| byte == b'/');
+            names.len() >= depth
+                && patterns
+                    .zip(&names)
+                    .all(|(pattern, name)| glob::matches(pattern, name))
+        };
+        let last = self.0.iter().rev().find(|(_, pattern)| fits(pattern));
+        match last.map(|(protection, _)| protection) {
+            Some(Protection::Changed | Protection::All) => true,
+            Some(Protection::Symlinks) => symlink,
+            Some(Protection::None) | None => false,
+        }
+    }
+}
+
+fn add(list: &[u8], patterns: &mut Vec<(Protection, Vec<u8>)>) {
+    for line in list.split(|&byte| byte == b'\n') {
+        let (protection, pattern) = match line.trim_ascii() {
+            [] | [b'#', ..] => continue,
+            [b'-', pattern @ ..] => (Protection::None, pattern),
+            [b'+', pattern @ ..] => (Protection::Changed, pattern),
+            [b'@', pattern @ ..] => (Protection::Symlinks, pattern),
+            [b'!', pattern @ ..] => (Protection::All, pattern),
+            pattern => (Protection::Changed, pattern),
+        };
+        patterns.push((protection, name::trim(pattern).to_vec()));
+    }
+}

@@ -1,0 +1,177 @@
+//! apt: from `sources.list` over a signed Release and the Packages that it names to a .deb.
+//!
+//! As apt has it: sources.list(5), apt-secure(8), and <https://wiki.debian.org/DebianRepository/Format>. What apt fetched
+//! before lies in `/var/lib/apt/lists` and `/var/cache/apt/archives`, and saves asking when its signatures and digests are still
+//! good.
+//!
+//! Not asked, and said so: `cdrom:`, `file:`, `copy:` and mirrors behind other methods; Packages that are there only as
+//! bzip2, lzma or lz4; Release files without SHA-256 and SHA-512.
+
+mod entries;
+mod fields;
+mod index;
+mod keys;
+mod lists;
+mod release;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use kedge_packages::{Family, Package};
+use kedge_sysroot::Sysroot;
+
+use crate::proof::Proof;
+use crate::query::Query;
+use crate::transport::{Place, Trouble};
+use crate::{Candidate, From};
+
+use entries::Entry;
+use release::Release;
+
+/// Asks the sources of apt, or the mirror that stands in for them, for .debs.
+pub(crate) fn search(query: &mut Query, from: Option<&From>) {
+    let mirror = match from {
+        None => None,
+        Some(From::Url(url)) => Some(Place::Url(url.clone())),
+        Some(From::Path(path)) => Some(Place::File(path.clone())),
+    };
+    let architectures = architectures(query);
+    let entries = entries::read(query);
+    if entries.is_empty() {
+        query.failed("apt has no source for packages (etc/apt/sources.list is empty)".into());
+    }
+    if mirror.is_none() {
+        for entry in &entries {
+            if query.lacks(Family::Dpkg) {
+                lists::search(query, entry, &architectures);
+            }
+        }
+    }
+    for entry in &entries {
+        if query.lacks(Family::Dpkg) {
+            let at = mirror.clone().unwrap_or_else(|| entry.place.clone());
+            if let Err(why) = ask(query, entry, &at, &architectures) {
+                query.failed(format!("{} {}: {why}", at.shown(), entry.suite));
+            }
+        }
+    }
+    if mirror.is_none() {
+        lists::unvouched(query);
+    }
+}
+
+/// The architectures whose indices may have what is looked for. Packages for all of them stand in each one's.
+fn architectures(query: &Query) -> BTreeSet<String> {
+    let mut wanted: BTreeSet<String> = query
+        .lacking(Family::Dpkg)
+        .map(|package| package.architecture.clone())
+        .collect();
+    if wanted.remove("all") | wanted.remove("") {
+        wanted.extend(native(query.root));
+        wanted.insert("all".into());
+    }
+    wanted
+}
+
+/// The architecture of the system: that of dpkg itself.
+fn native(root: &Sysroot) -> Option<String> {
+    let status = root.open_file("var/lib/dpkg/status".as_ref()).ok()?;
+    let mut status = std::io::BufReader::with_capacity(64 << 10, status);
+    let mut found = None;
+    let _ = fields::stanzas(&mut status, &["Package", "Architecture"], &mut |stanza| {
+        if stanza[0] == "dpkg" {
+            found = Some(stanza[1].clone());
+        }
+        found.is_none()
+    });
+    found
+}
+
+/// Asks a mirror.
+fn ask(
+    query: &mut Query,
+    entry: &Entry,
+    at: &Place,
+    architectures: &BTreeSet<String>,
+) -> Result<(), String> {
+    let keys = keys::of(query, entry)?;
+    let dist = at.join(&entry.dist());
+    query.note(&format!("asking {} {}", at.shown(), entry.suite));
+    let name = format!("{} {}", at.shown(), entry.suite);
+    let read = |file: &str| dist.join(file).read(release::MOST);
+    let release = Release::believed(query, entry, &keys, &name, &read)?;
+    for (index, architecture) in entry.indices(architectures) {
+        if !query.lacks(Family::Dpkg) {
+            break;
+        }
+        let Some((listed, file)) = release.packed(&index) else {
+            // Not every suite has every component for every architecture.
+            if architecture != "all" && release.lists_any() {
+                query.failed(format!("{name}: it has no {index} that can be read here"));
+            }
+            continue;
+        };
+        let names = if release.by_hash && entry.by_hash {
+            vec![file.by_hash(listed), listed.to_owned()]
+        } else {
+            vec![listed.to_owned()]
+        };
+        let most = release.unpacked(&index);
+        let found = names.iter().find_map(|file_name| {
+            match index::read(query, &dist.join(file_name), file, most) {
+                Err(Trouble::Missing) => None,
+                read => Some(read),
+            }
+        });
+        let hits = match found {
+            Some(Ok(hits)) => hits,
+            Some(Err(trouble)) => return Err(format!("{listed}: {trouble}")),
+            None => return Err(format!("{listed}: it is not there")),
+        };
+        for hit in hits {
+            offer(query, &release, listed, file, hit, at);
+        }
+    }
+    Ok(())
+}
+
+/// Offers a package that an index has, from the mirror `at`, or from apt's own cache when it is there.
+fn offer(
+    query: &mut Query,
+    release: &Release,
+    listed: &str,
+    index: &release::Named,
+    hit: index::Hit,
+    at: &Place,
+) {
+    let mut trust = release.trust.clone();
+    trust.push(format!("it names {listed} by {}", index.digest));
+    trust.push(format!("that names {} by {}", hit.file, hit.digest));
+    let mut candidate = Candidate {
+        place: at.join(&hit.file),
+        location: String::new(),
+        package: hit.package,
+        size: Some(hit.size),
+        trust,
+        proof: Proof {
+            digests: vec![hit.digest],
+        },
+    };
+    candidate.location = candidate.place.shown();
+    if let Some(cached) = lists::cached(query, &candidate) {
+        query.offer(&cached);
+    }
+    query.offer(&candidate);
+}
+
+/// What a .deb is called in apt's cache, which has no colons.
+fn cached_name(package: &Package) -> PathBuf {
+    let Package {
+        name,
+        version,
+        architecture,
+        ..
+    } = package;
+    let version = version.replace(':', "%3a");
+    format!("var/cache/apt/archives/{name}_{version}_{architecture}.deb").into()
+}

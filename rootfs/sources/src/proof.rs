@@ -1,0 +1,143 @@
+//! What has to hold of a package file, and fetching it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use kedge_digest::{Digest, Hasher};
+use kedge_progress::{Progress, interrupt};
+
+use crate::{Candidate, Error};
+
+/// The longest package that is fetched when nobody says its length: kernels' debug symbols have 1 GB.
+const MOST: u64 = 4 << 30;
+
+/// What has to hold of a package file beside its length. All of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proof {
+    /// The digests of the whole file.
+    pub(crate) digests: Vec<Digest>,
+}
+
+/// Fetches `candidate` into `to`, and checks it.
+pub(crate) fn fetch(
+    candidate: &Candidate,
+    to: &mut File,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let location = || candidate.place.shown();
+    let cannot = |why: String| Error::Fetch {
+        location: location(),
+        why,
+    };
+    let unproven = |why: String| Error::Unproven {
+        location: location(),
+        why,
+    };
+    let mut from = candidate.place.open().map_err(|trouble| {
+        cannot(match trouble {
+            crate::transport::Trouble::Missing => {
+                "it is no longer there (a mirror keeps the newest version only)".into()
+            }
+            other => other.to_string(),
+        })
+    })?;
+    let write = |error: std::io::Error| cannot(format!("cannot keep what came: {error}"));
+    to.set_len(0).map_err(write)?;
+    to.seek(SeekFrom::Start(0)).map_err(write)?;
+    let mut hashers: Vec<Hasher> = candidate
+        .proof
+        .digests
+        .iter()
+        .map(|digest| Hasher::new(digest.algorithm()))
+        .collect();
+    progress.begin(candidate.size.unwrap_or(0));
+    let mut buffer = vec![0; 64 << 10];
+    let mut begins = Vec::new();
+    let mut length = 0;
+    loop {
+        if interrupt::pressed_already() {
+            progress.clear();
+            return Err(cannot("it was stopped".into()));
+        }
+        let count = from.read(&mut buffer).map_err(|error| {
+            let sofar = kedge_progress::bytes(length);
+            cannot(format!("after {sofar}: {error}"))
+        })?;
+        if count == 0 {
+            break;
+        }
+        let bytes = &buffer[..count];
+        length += count as u64;
+        if begins.len() < 256 {
+            begins.extend_from_slice(&bytes[..count.min(256)]);
+        }
+        if length > candidate.size.unwrap_or(MOST) {
+            progress.clear();
+            return Err(unproven(format!(
+                "it is longer than {}{}",
+                counted(candidate.size.unwrap_or(MOST)),
+                stranger(&begins)
+            )));
+        }
+        hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
+        to.write_all(bytes).map_err(write)?;
+        if candidate.size.is_some() {
+            progress.set(length);
+        }
+    }
+    progress.clear();
+    if let Some(size) = candidate.size.filter(|&size| size != length) {
+        return Err(unproven(format!(
+            "it has {}, not {size}{}",
+            counted(length),
+            stranger(&begins)
+        )));
+    }
+    for (hasher, &expected) in hashers.into_iter().zip(&candidate.proof.digests) {
+        let is = hasher.finish();
+        if is != expected {
+            let stranger = stranger(&begins);
+            return Err(unproven(format!("it is {is}, not {expected}{stranger}")));
+        }
+    }
+    to.seek(SeekFrom::Start(0)).map_err(write)?;
+    Ok(())
+}
+
+/// "1 byte", "52 bytes".
+pub(crate) fn counted(bytes: u64) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+/// What a file is that is none of those expected, when its first bytes tell: "; it begins with …".
+pub(crate) fn stranger(begins: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&begins[..begins.len().min(256)]);
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    if !line.starts_with('<') {
+        return String::new();
+    }
+    let line: String = line.chars().take(40).collect();
+    format!(
+        "; it begins with {}: some captive portal or error page",
+        crate::words::shown(&line)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stranger;
+
+    #[test]
+    fn an_error_page_is_recognised() {
+        let page = b"\r\n<!DOCTYPE html>\n<title>Login</title>";
+        assert_eq!(
+            stranger(page),
+            "; it begins with <!DOCTYPE html>: some captive portal or error page"
+        );
+        assert_eq!(stranger(b"!<arch>\n"), "");
+        assert_eq!(stranger(b""), "");
+    }
+}

@@ -1,0 +1,300 @@
+//! `cargo xtask bench verify`: how fast a whole system is checked against its package database, beside what Debian has for it, and
+//! beside what can be reached at all; and how fast the question is answered which file under sshd is bad.
+//!
+//! All read the same tree, a Debian 12 with compilers and editors (see `tests/src/victim/recipe.rs`), in rounds that alternate; the
+//! medians count: this computer may be busy with other things. Before each cold one, what is cached is written and dropped.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use kedge_digest::{Algorithm, Digest, Hasher};
+use kedge_tests::child::{Child, output};
+use kedge_tests::command::finish;
+use kedge_tests::{Folder, ImageTool, Victim};
+
+/// How often each is done.
+const ROUNDS: usize = 5;
+
+/// The longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// What of a file is read and hashed at once: it stays in a core's cache.
+const PIECE: usize = 128 << 10;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+fn main() -> Result<()> {
+    let folder = Folder::new("bench.verify")?;
+    let site = Site {
+        kedge: ImageTool::extract(folder.path())?,
+        tree: Victim::large()?.pristine(),
+        sums: folder.path().join("md5sums"),
+    };
+    let listed = site.listed()?;
+    let bytes: u64 = listed.iter().map(|file| file.size).sum();
+    println!(
+        "{} files of {} MB, {} processors, {ROUNDS} rounds, medians\n",
+        listed.len(),
+        bytes / 1_000_000,
+        processors()
+    );
+    for cold in [true, false] {
+        let times = site.rounds(cold, &listed)?;
+        table(if cold { "cold" } else { "warm" }, bytes, &times);
+    }
+    for (what, arguments) in [
+        ("verify", &["verify"][..]),
+        ("doctor", &["doctor"]),
+        ("doctor sshd", &["doctor", SSHD]),
+    ] {
+        println!(
+            "resident at most, {what}: {} KiB",
+            site.resident(arguments)?
+        );
+    }
+    Ok(())
+}
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contestant {
+    /// Reading and hashing on all cores, and nothing else.
+    Ceiling,
+    Verify,
+    Md5sum,
+    Debsums,
+    Doctor,
+}
+
+const ALL: [Contestant; 5] = [
+    Contestant::Ceiling,
+    Contestant::Verify,
+    Contestant::Md5sum,
+    Contestant::Debsums,
+    Contestant::Doctor,
+];
+
+impl Contestant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ceiling => "reading and hashing, nothing else",
+            Self::Verify => "`verify ROOT`",
+            Self::Md5sum => "`md5sum -c` over all md5sums files",
+            Self::Debsums => "`debsums -s --root=ROOT`",
+            Self::Doctor => "`doctor ROOT /usr/sbin/sshd`",
+        }
+    }
+}
+
+struct Site {
+    kedge: ImageTool,
+    tree: PathBuf,
+    /// All md5sums files in one.
+    sums: PathBuf,
+}
+
+/// A file that a package has a checksum of.
+struct Listed {
+    path: PathBuf,
+    size: u64,
+    inode: u64,
+    digest: Digest,
+}
+
+impl Site {
+    /// What is listed in the md5sums files, in the order of inodes, which is about that of the disk.
+    fn listed(&self) -> Result<Vec<Listed>> {
+        let mut all = String::new();
+        let info = self.tree.join("var/lib/dpkg/info");
+        for entry in fs::read_dir(&info)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "md5sums") {
+                all += &fs::read_to_string(&path)?;
+            }
+        }
+        fs::write(&self.sums, &all)?;
+        let mut listed = Vec::new();
+        for line in all.lines() {
+            let (digest, name) = line
+                .split_once("  ")
+                .with_context(|| format!("this is no line of md5sums: {line:?}"))?;
+            let path = self.tree.join(name);
+            let data = path
+                .metadata()
+                .with_context(|| format!("looking at {}", path.display()))?;
+            listed.push(Listed {
+                size: data.len(),
+                inode: data.ino(),
+                digest: Digest::from_hex(Algorithm::Md5, digest).context("this is no MD5")?,
+                path,
+            });
+        }
+        listed.sort_by_key(|file| file.inode);
+        Ok(listed)
+    }
+
+    fn rounds(&self, cold: bool, listed: &[Listed]) -> Result<Vec<(Contestant, Duration)>> {
+        let mut times = vec![Vec::new(); ALL.len()];
+        for round in 0..=ROUNDS {
+            for (contestant, times) in ALL.into_iter().zip(&mut times) {
+                if cold {
+                    drop_caches()?;
+                }
+                let started = Instant::now();
+                self.run(contestant, listed)?;
+                // The first warm round warms.
+                if cold || round > 0 {
+                    times.push(started.elapsed());
+                }
+                eprint!(".");
+            }
+            if cold && round + 1 == ROUNDS {
+                break;
+            }
+        }
+        eprintln!();
+        Ok(ALL.into_iter().zip(times.into_iter().map(median)).collect())
+    }
+
+    fn run(&self, contestant: Contestant, listed: &[Listed]) -> Result<()> {
+        match contestant {
+            Contestant::Ceiling => read_and_hash(listed),
+            Contestant::Verify => self.must_be_clean(self.kedge(&["verify"])),
+            Contestant::Doctor => self.must_be_clean(self.kedge(&["doctor", SSHD])),
+            Contestant::Md5sum => {
+                let mut command = Command::new("md5sum");
+                command.args(["--check", "--quiet"]).arg(&self.sums);
+                command.current_dir(&self.tree);
+                self.must_be_clean(command)
+            }
+            Contestant::Debsums => {
+                let mut command = Command::new("debsums");
+                command
+                    .arg("-s")
+                    .arg(format!("--root={}", self.tree.display()));
+                self.must_be_clean(command)
+            }
+        }
+    }
+
+    /// A tool with ROOT behind its name.
+    fn kedge(&self, arguments: &[&str]) -> Command {
+        let mut command = self.kedge.command(&arguments[..1]);
+        command.arg(&self.tree).args(&arguments[1..]);
+        command
+    }
+
+    fn must_be_clean(&self, mut command: Command) -> Result<()> {
+        let name = format!("{command:?}");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let finished = finish(&name, Child::spawn_as_is(&mut command, None)?, PATIENCE)?;
+        if finished.status != Some(0) {
+            bail!(
+                "{name} ended with {:?}: {}{}",
+                finished.status,
+                finished.text(),
+                finished.stderr
+            );
+        }
+        Ok(())
+    }
+
+    /// The most memory that was resident (getrusage(2), ru_maxrss), in KiB.
+    fn resident(&self, arguments: &[&str]) -> Result<u64> {
+        let kedge = self.kedge(arguments);
+        let mut command = Command::new("/bin/busybox");
+        command.args(["time", "-f", "%M"]).arg(kedge.get_program());
+        command.args(kedge.get_args());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let out = command.output()?;
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let last = said.lines().last().unwrap_or_default();
+        last.trim()
+            .parse()
+            .with_context(|| format!("busybox' time says {said:?}"))
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What nothing can be faster than that reads and hashes every file once with this hash.
+fn read_and_hash(listed: &[Listed]) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        let mut piece = vec![0; PIECE];
+        while let Some(file) = listed.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut hasher = Hasher::new(Algorithm::Md5);
+            let mut content = File::open(&file.path)?;
+            loop {
+                match content.read(&mut piece)? {
+                    0 => break,
+                    count => hasher.update(&piece[..count]),
+                }
+            }
+            ensure!(
+                hasher.finish() == file.digest,
+                "{} is damaged",
+                file.path.display()
+            );
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors()).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })
+}
+
+/// Has nothing of any file in memory (proc(5), drop_caches).
+fn drop_caches() -> Result<()> {
+    output(&mut Command::new("sync"), None)?;
+    let path = Path::new("/proc/sys/vm/drop_caches");
+    fs::write(path, "3").with_context(|| format!("writing {}; be root", path.display()))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn table(cache: &str, bytes: u64, times: &[(Contestant, Duration)]) {
+    let of = |wanted| {
+        let found = times.iter().find(|(contestant, _)| *contestant == wanted);
+        found.map_or(f64::NAN, |(_, time)| time.as_secs_f64())
+    };
+    println!("| {cache} cache | s | MB/s | `verify` is so many times faster |");
+    println!("|---|--:|--:|--:|");
+    for (contestant, time) in times {
+        let seconds = time.as_secs_f64();
+        let rate = match contestant {
+            Contestant::Doctor => String::new(),
+            _ => format!("{:.0}", bytes as f64 / 1e6 / seconds),
+        };
+        println!(
+            "| {} | {seconds:.2} | {rate} | {:.2} |",
+            contestant.name(),
+            seconds / of(Contestant::Verify)
+        );
+    }
+    println!(
+        "\n`verify` reaches {:.0} % of the ceiling; `doctor` for sshd is {:.0} times faster than debsums.\n",
+        100.0 * of(Contestant::Ceiling) / of(Contestant::Verify),
+        of(Contestant::Debsums) / of(Contestant::Doctor)
+    );
+}

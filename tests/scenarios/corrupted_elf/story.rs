@@ -1,0 +1,170 @@
+//! The story in its steps, each of which proves itself: for the scenario, and for `cargo xtask bench story`, which keeps the
+//! recording.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use kedge_tests::elf64::Elf64;
+use kedge_tests::recording::Recording;
+use kedge_tests::victim::{ADDRESS, MIRROR};
+use kedge_tests::{
+    BOOT, COMMAND, Controller, Disk, Dnsmasq, Folder, Machine, Medium, Network, Nic, Running,
+    Server, Ssh, SshKey, Victim, out,
+};
+
+/// What was damaged, as the package has it.
+const LIBCRYPTO: &str = "usr/lib/x86_64-linux-gnu/libcrypto.so.3";
+
+/// What ld.so dies with.
+const ASSERTION: &str = "elf_machine_rela_relative: Assertion `ELFW(R_TYPE) (reloc->r_info) == R_X86_64_RELATIVE' failed!";
+
+/// The relocations that are damaged, counted from the first: one bit of each.
+const DAMAGED: [u64; 3] = [512, 513, 700];
+
+/// How long a command may take that goes over the network.
+const REPAIR: Duration = Duration::from_secs(180);
+
+/// The terminal of the recording.
+const WIDTH: usize = 80;
+const HEIGHT: usize = 25;
+
+/// What an operator's shell ends a line with when it waits.
+const PROMPT: &str = "# ";
+
+/// Everything of the story that does not change.
+struct Site {
+    network: Network,
+    _names: Server,
+    victim: Victim,
+    disk: Disk,
+}
+
+impl Site {
+    /// A network with a mirror, and a victim that is whole.
+    fn new(folder: &Folder) -> Result<Self> {
+        let mut network = Network::new(&folder.folder("network")?)?;
+        let names = Dnsmasq::new("1h")
+            .range4("192.0.2.100", "192.0.2.199")
+            .dns()
+            .name(MIRROR, "192.0.2.1")
+            .start(network.lan())?;
+        let victim = Victim::server()?;
+        let disk = victim.disk(&folder.path().join("disk.img"))?;
+        let mirror = victim.mirror(&folder.path().join("web"))?;
+        network.serve_http(mirror.folder())?;
+        Ok(Self {
+            network,
+            _names: names,
+            victim,
+            disk,
+        })
+    }
+
+    /// Flips bits as the outage did: neither size nor date nor owner tells.
+    fn damage(&self) -> Result<()> {
+        let bytes = fs::read(self.victim.pristine().join(LIBCRYPTO))?;
+        let elf = Elf64::read(&bytes)?;
+        for n in DAMAGED {
+            let at = elf.relative_relocation_info(n)?;
+            let byte = bytes[usize::try_from(at)?];
+            self.disk
+                .overwrite(&format!("/{LIBCRYPTO}"), at, &[byte ^ 1])?;
+        }
+        Ok(())
+    }
+
+    fn boot_victim(&self, folder: &Folder, name: &str) -> Result<Running> {
+        let machine = self.victim.machine(folder, name, &self.disk);
+        machine.nic_on(self.network.lan(), Nic::Virtio).start()
+    }
+
+    /// The victim boots, and sshd dies as in the story.
+    fn sshd_dies(&self, folder: &Folder) -> Result<()> {
+        let mut machine = self.boot_victim(folder, "broken")?;
+        let console = machine.console()?;
+        console.expect("login: root (automatic login)", BOOT)?;
+        console.wait_for_prompt(COMMAND)?;
+        let sshd = console.try_run("/usr/sbin/sshd -t")?;
+        ensure!(
+            sshd.status == 127 && sshd.text.contains(ASSERTION),
+            "{sshd:?}"
+        );
+        ensure!(console.try_run("pgrep sshd")?.status != 0, "sshd runs");
+        console.send("poweroff\n")?;
+        machine.ended("guest-shutdown", BOOT)
+    }
+
+    /// kedge.iso boots beside the victim's disk; one command tells what is wrong, one puts it right. What was to be seen.
+    fn rescue(&self, folder: &Folder) -> Result<Recording> {
+        let iso = out::artefact("kedge.iso")?;
+        let machine = Machine::new(folder, "rescue")
+            .medium(Medium::UsbCd, &iso)
+            .disk(Controller::VirtioBlk, self.disk.path(), "VICTIM");
+        let mut machine = machine.nic_on(self.network.lan(), Nic::Virtio).start()?;
+        machine.wait_for_shell()?;
+        machine.run("i=0; until ip -4 address show eth0 | grep -q 192.0.2.1; do sleep 1; i=$((i+1)); [ $i -lt 60 ]; done; clear")?;
+        let console = machine.console()?;
+        let begin = console.now();
+        console.type_line("mount /dev/vda1 /mnt", PROMPT, COMMAND)?;
+        let doctor = console.type_line("doctor /mnt /usr/sbin/sshd", PROMPT, COMMAND)?;
+        for word in ["libcrypto.so.3", "Assertion", "libssl3", "repair "] {
+            ensure!(
+                doctor.contains(word),
+                "doctor does not say {word:?}: {doctor}"
+            );
+        }
+        let command = format!("repair /mnt /{LIBCRYPTO}");
+        let repair = console.type_line(&command, PROMPT, REPAIR)?;
+        ensure!(repair.contains("libcrypto.so.3"), "{repair}");
+        console.type_line("umount /mnt", PROMPT, COMMAND)?;
+        let pieces = console.since(begin);
+        machine.power_off()?;
+        Recording::new(
+            WIDTH,
+            HEIGHT,
+            "From \"sshd does not start\" to the one bad file, and back",
+            &pieces,
+        )
+    }
+
+    /// The victim boots from the repaired disk, and OpenSSH's client logs in.
+    fn is_well(&self, folder: &Folder) -> Result<()> {
+        let file = format!("/{LIBCRYPTO}");
+        let repaired = self.disk.debugfs(&format!("cat {file}"), false)?;
+        let pristine = fs::read(self.victim.pristine().join(LIBCRYPTO))?;
+        ensure!(repaired == pristine, "the file is not as it was");
+        let stat = self.disk.debugfs(&format!("stat {file}"), false)?;
+        let stat = String::from_utf8_lossy(&stat).into_owned();
+        for word in ["Mode:  0644", "User:     0", "Group:     0"] {
+            ensure!(stat.contains(word), "{word:?} is not in {stat}");
+        }
+        let mut machine = self.boot_victim(folder, "repaired")?;
+        let key = SshKey::at(&self.victim.key())?;
+        let ssh = Ssh::at(self.network.lan(), ADDRESS.parse()?).key(&key);
+        ssh.wait(BOOT)?;
+        let said = ssh.run("hostname; /usr/sbin/sshd -t && echo whole")?;
+        let said = said.success()?.text();
+        ensure!(said == "victim\nwhole\n", "{said:?}");
+        let console = machine.console()?;
+        console.wait_for_prompt(COMMAND)?;
+        console.send("poweroff\n")?;
+        machine.ended("guest-shutdown", BOOT)
+    }
+}
+
+/// All of it; leaves `story.cast` and `story.svg` in `to`.
+pub(crate) fn tell(folder: &Folder, to: &Path) -> Result<()> {
+    let site = Site::new(folder)?;
+    site.damage()?;
+    site.sshd_dies(folder)?;
+    let recording = site.rescue(folder)?;
+    fs::write(to.join("story.cast"), recording.asciicast()?)?;
+    // Of the file and not of what was recorded: times are rounded in it.
+    let recording = Recording::read(&recording.asciicast()?)?;
+    fs::write(to.join("story.svg"), kedge_tests::film::film(&recording))?;
+    site.is_well(folder)?;
+    fs::remove_file(site.disk.path())?;
+    Ok(())
+}
