@@ -269,7 +269,7 @@ fn is_link(root: &Sysroot, path: &Path) -> bool {
 }
 
 impl Examined {
-    fn say(&mut self, gravity: Gravity, text: String) {
+    pub(crate) fn say(&mut self, gravity: Gravity, text: String) {
         self.oddities.push(Oddity { gravity, text });
     }
 

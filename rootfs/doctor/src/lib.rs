@@ -14,6 +14,7 @@ mod extent;
 mod mounted;
 mod program;
 pub mod shown;
+mod system;
 mod trouble;
 pub mod verify;
 
@@ -56,7 +57,6 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Err(why) => return fail(&why),
     };
     match arguments.question {
-        Question::Broken(files) if files.is_empty() => fail("not yet"),
         Question::Broken(files) => broken(&root, &files, arguments.json),
         Question::Why(_) | Question::Uses(_) => fail("not yet"),
     }
@@ -75,16 +75,23 @@ fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
         complaints.push(format!("the package database cannot be read: {error}"));
         Vec::new()
     });
-    let mut diagnosis = program::diagnose(root, &databases, files);
+    let mut diagnosis = match files {
+        [] => system::look_over(root, &databases),
+        files => program::diagnose(root, &databases, files),
+    };
     complaints.append(&mut diagnosis.complaints);
     diagnosis.complaints = complaints;
     if databases.is_empty() && diagnosis.complaints.is_empty() {
         diagnosis.complaints.push(mounted::no_database(root.path()));
     }
-    report(root, &diagnosis, json)
+    let hint = files.is_empty().then(|| {
+        let root = shown::typed(root.path());
+        format!("this was the short look; verify {root} goes through every file of every package")
+    });
+    report(root, &diagnosis, json, hint)
 }
 
-fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool) -> ExitCode {
+fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool, hint: Option<String>) -> ExitCode {
     let text = if as_json {
         let troubles = diagnosis.troubles.iter().map(Trouble::json);
         let complaints = diagnosis.complaints.iter().map(|c| json::text(c));
@@ -106,6 +113,9 @@ fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool) -> ExitCode {
     }
     for complaint in &diagnosis.complaints {
         eprintln!("doctor: {}", shown::text(complaint));
+    }
+    if let Some(hint) = hint.filter(|_| !as_json) {
+        eprintln!("doctor: {hint}");
     }
     let damaged = diagnosis.troubles.iter().any(|t| t.gravity > Gravity::Odd);
     match (damaged, diagnosis.complaints.is_empty()) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
-use crate::closure::{Absent, Closure, Member, Role};
+use crate::closure::{Absent, Closure, Member, Objects, Role};
 use crate::examine::examine_all;
 use crate::trouble::Trouble;
 use crate::{Accounts, Examined, Gravity, shown};
@@ -38,13 +38,14 @@ pub(crate) fn diagnose(
     programs: &[PathBuf],
 ) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
+    let objects = Objects::default();
     let mut all = Programs {
         root,
         names: Vec::new(),
         closures: Vec::new(),
     };
     for program in programs {
-        match Closure::of(root, program) {
+        match Closure::with(root, program, &objects) {
             Ok(closure) => {
                 let name = program.file_name().unwrap_or(program.as_os_str());
                 all.names.push(name.to_string_lossy().into_owned());
@@ -67,12 +68,8 @@ pub(crate) fn diagnose(
     for (one, uses) in examined.iter().zip(uses.values()) {
         diagnosis.troubles.extend(all.damaged(one, uses));
     }
+    diagnosis.troubles.extend(all.all_absent(databases));
     for (program, closure) in all.closures.iter().enumerate() {
-        for absent in &closure.absent {
-            diagnosis
-                .troubles
-                .push(all.absent(program, absent, databases));
-        }
         diagnosis.troubles.extend(all.versions(program));
         for note in &closure.notes {
             if !diagnosis.troubles.iter().any(|t| t.headline == *note) {
@@ -93,6 +90,30 @@ fn gone(root: &Sysroot, databases: &[Box<dyn Database + '_>], program: &Path) ->
     let owned = examined.is_owned();
     let trouble = Trouble::of(&examined, root.path(), "cannot be started")?;
     owned.then_some(trouble)
+}
+
+/// What to type for a link that leads nowhere: what it leads to is what has to be put back.
+pub(crate) fn repair_target(root: &Sysroot, link: &Path) -> Vec<String> {
+    let path = end_of_links(root, link);
+    let path = shown::typed(Path::new(&shown::path(&path)));
+    vec![format!("repair {} {path}", shown::typed(root.path()))]
+}
+
+/// Where a chain of links ends, whether there is anything or not.
+fn end_of_links(root: &Sysroot, link: &Path) -> PathBuf {
+    let mut path = link.to_path_buf();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = root.read_link(&path) else {
+            break;
+        };
+        let next = match target.strip_prefix("/") {
+            Ok(absolute) => absolute.to_path_buf(),
+            Err(_) => path.parent().unwrap_or(Path::new("")).join(&target),
+        };
+        path = without_links(root, &next);
+    }
+    path
 }
 
 impl Programs<'_> {
@@ -126,16 +147,10 @@ impl Programs<'_> {
         let needed = roles.iter().find(must).is_some();
         let mut names: Vec<&str> = uses.iter().map(|at| self.names[at.0].as_str()).collect();
         names.dedup();
-        let name = &self.names[uses[0].0];
-        let who = match names.len() {
-            0 | 1 => name.clone(),
-            2 => format!("{} and {}", names[0], names[1]),
-            count => format!("{} and {} more programs", names[0], count - 1),
-        };
-        let (die, need) = match names.len() {
-            0 | 1 => ("dies", "needs"),
-            _ => ("die", "need"),
-        };
+        let (who, die) = several(&names, "dies", "die");
+        let (_, need) = several(&names, "needs", "need");
+        let (_, load) = several(&names, "loads", "load");
+        let (_, read) = several(&names, "reads", "read");
         let gravity = examined.gravity();
         let module = roles.iter().find_map(|role| match role {
             Role::Module(from) => Some(from),
@@ -150,12 +165,13 @@ impl Programs<'_> {
             (_, true, _) => format!("is not as it must be; {who} {need} it"),
             (_, _, Some(from)) => {
                 let from = shown::path(from);
-                format!("is damaged; {who} loads it, because {from} says so")
+                format!("is damaged; {who} {load} it, because {from} says so")
             }
-            (..) if roles.contains(&&Role::Configuration) => format!("is damaged; {who} reads it"),
-            (..) => format!("is damaged; {who} loads it for some things"),
+            (..) if roles.contains(&&Role::Configuration) => format!("is damaged; {who} {read} it"),
+            (..) => format!("is damaged; {who} {load} it for some things"),
         };
         let mut trouble = Trouble::of(examined, self.root.path(), &headline)?;
+        self.starts(examined, uses, &mut trouble);
         // Nearer to the program, and what cannot be done without, first; what its package vouches against before what only
         // looks odd.
         let depth = uses.iter().map(|at| self.depth(*at)).min().unwrap_or(0);
@@ -168,6 +184,33 @@ impl Programs<'_> {
             trouble = trouble.fact("needed", self.chain(uses[0]));
         }
         Some(trouble)
+    }
+
+    /// What the kernel or the dynamic linker says of a file that is no ELF file at all, or that may not be used.
+    fn starts(&self, examined: &Examined, uses: &[(usize, usize)], trouble: &mut Trouble) {
+        let is_library = |at: &&(usize, usize)| {
+            let member = self.member(**at);
+            matches!(member.role, Role::Library | Role::Interpreter)
+                && member.object.is_none()
+                && member.real.as_ref() == Some(&examined.path)
+        };
+        let Some(library) = uses.iter().find(is_library) else {
+            return;
+        };
+        let stat = self.root.metadata(&examined.path);
+        let name = self.member(*library).path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let why = match stat {
+            // Less than the header of an ELF file.
+            Ok(stat) if stat.st_size < 64 => "file too short",
+            Ok(_) if examined.elf.is_empty() => "invalid ELF header",
+            _ => return,
+        };
+        if self.member(*library).role == Role::Library {
+            let says = format!("error while loading shared libraries: {name}: {why}");
+            trouble.facts.push(("ld.so", says));
+            trouble.gravity = Gravity::Fatal;
+        }
     }
 
     fn depth(&self, mut at: (usize, usize)) -> usize {
@@ -195,14 +238,24 @@ impl Programs<'_> {
         format!("by {}", names.join(" -> "))
     }
 
-    fn absent(
-        &self,
-        program: usize,
-        absent: &Absent,
-        databases: &[Box<dyn Database + '_>],
-    ) -> Trouble {
+    /// What is not there, each once, with all that want it.
+    fn all_absent(&self, databases: &[Box<dyn Database + '_>]) -> Vec<Trouble> {
+        let mut wanted: BTreeMap<&str, Vec<(usize, &Absent)>> = BTreeMap::new();
+        for (program, closure) in self.closures.iter().enumerate() {
+            for absent in &closure.absent {
+                let by = wanted.entry(absent.name.as_str()).or_default();
+                by.push((program, absent));
+            }
+        }
+        let all = wanted.values();
+        all.map(|by| self.absent(by, databases)).collect()
+    }
+
+    fn absent(&self, by: &[(usize, &Absent)], databases: &[Box<dyn Database + '_>]) -> Trouble {
+        let (program, absent) = by[0];
+        let by_names: Vec<&str> = by.iter().map(|by| self.names[by.0].as_str()).collect();
+        let (name, die) = several(&by_names, "dies", "die");
         let by = &self.closures[program].members[absent.wanted_by];
-        let name = &self.names[program];
         let root = shown::typed(self.root.path());
         let by_path = shown::path(&by.path);
         if let Some(from) = &absent.module_of {
@@ -215,7 +268,7 @@ impl Programs<'_> {
             trouble.rank = 500;
             return self.owner_of(trouble, absent, by, databases);
         }
-        let headline = format!("{} is not there: {name} dies at start", absent.name);
+        let headline = format!("{} is not there: {name} {die} at start", absent.name);
         let mut trouble =
             Trouble::new(Gravity::Fatal, headline).fact("needed", format!("by {by_path}"));
         let is_library = absent.name.contains(".so");
@@ -269,10 +322,16 @@ impl Programs<'_> {
                 let Some(package) = owners.first().and_then(|&i| database.packages().get(i)) else {
                     continue;
                 };
-                let path = shown::path(place);
+                let end = end_of_links(self.root, place);
+                if end != **place {
+                    let (from, to) = (shown::path(place), shown::path(&end));
+                    trouble =
+                        trouble.fact("link", format!("{from} leads to {to}, which is not there"));
+                }
+                let path = shown::path(&end);
                 let of = format!("{path} belongs to {} {}", package.name, package.version);
                 trouble.package = Some((package.name.clone(), package.version.clone()));
-                trouble.path = Some(place.to_path_buf());
+                trouble.path = Some(end);
                 return trouble
                     .fact("package", of)
                     .next(format!("repair {root} {}", shown::typed(Path::new(&path))));
@@ -345,6 +404,16 @@ impl Programs<'_> {
             }
         }
         troubles
+    }
+}
+
+/// "sshd dies", "sshd and login die", "sshd and 3 more programs die".
+fn several<'a>(names: &[&str], one: &'a str, more: &'a str) -> (String, &'a str) {
+    match names {
+        [] => (String::new(), one),
+        [name] => (name.to_string(), one),
+        [first, second] => (format!("{first} and {second}"), more),
+        [first, rest @ ..] => (format!("{first} and {} more programs", rest.len()), more),
     }
 }
 

@@ -3,12 +3,16 @@
 mod cache;
 mod folders;
 mod linker;
+mod partial;
 mod runtime;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use kedge_elf::Object;
 use kedge_sysroot::{Error, Sysroot};
@@ -121,7 +125,7 @@ pub struct Member {
     /// Which member wants it first; `None` for the program.
     pub wanted_by: Option<usize>,
     /// What it says about itself, when it is an ELF file that can be read.
-    pub object: Option<Object>,
+    pub object: Option<Rc<Object>>,
     /// The name by which others need it.
     name: String,
 }
@@ -159,8 +163,29 @@ pub struct Closure {
     pub notes: Vec<String>,
 }
 
+/// What files say about themselves, each read once for many programs.
+#[derive(Default)]
+pub(crate) struct Objects {
+    known: RefCell<HashMap<PathBuf, Option<Rc<Object>>>>,
+}
+
+impl Objects {
+    /// Of the file at `path`, which is `real` without links.
+    fn read(&self, root: &Sysroot, path: &Path, real: Option<&Path>) -> Option<Rc<Object>> {
+        let key = real.unwrap_or(path);
+        if let Some(known) = self.known.borrow().get(key) {
+            return known.clone();
+        }
+        let object = partial::read(root, path).map(Rc::new);
+        let mut known = self.known.borrow_mut();
+        known.insert(key.to_path_buf(), object.clone());
+        object
+    }
+}
+
 struct Walk<'a> {
     root: &'a Sysroot,
+    objects: &'a Objects,
     closure: Closure,
 }
 
@@ -170,8 +195,17 @@ impl Closure {
     /// # Errors
     /// When that itself cannot be opened.
     pub fn of(root: &Sysroot, program: &Path) -> Result<Closure, Error> {
+        Closure::with(root, program, &Objects::default())
+    }
+
+    pub(crate) fn with(
+        root: &Sysroot,
+        program: &Path,
+        objects: &Objects,
+    ) -> Result<Closure, Error> {
         let mut walk = Walk {
             root,
+            objects,
             closure: Closure::default(),
         };
         let path = self::path(program.as_os_str().as_bytes());
@@ -197,7 +231,8 @@ impl Walk<'_> {
             return index;
         }
         let reads = !matches!(role, Role::Configuration | Role::PassedOver);
-        let object = reads.then(|| self.object(path)).flatten();
+        let object = reads.then(|| self.objects.read(self.root, path, real.as_deref()));
+        let object = object.flatten();
         self.closure.members.push(Member {
             path: path.into(),
             real,
@@ -207,16 +242,6 @@ impl Walk<'_> {
             name: name.into(),
         });
         self.closure.members.len() - 1
-    }
-
-    fn object(&self, path: &Path) -> Option<Object> {
-        let mut bytes = [0; 20];
-        let file = self.root.open_file(path).ok()?;
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        if !kedge_elf::is_elf(&bytes) {
-            return None;
-        }
-        Object::read(&self.root.read(path, LONGEST_OBJECT).ok()?)
     }
 
     fn program(&mut self, index: usize, name: &str, depth: usize) {
@@ -247,7 +272,7 @@ impl Walk<'_> {
         self.preloads(index, &linker);
         self.libraries(index, &linker);
         if interpreter.is_some() {
-            self.modules(name, &linker);
+            self.modules(index, name, &linker);
         }
         if let Some(why) = linker.cache_complaint() {
             self.closure.notes.push(format!(
@@ -364,7 +389,10 @@ impl Walk<'_> {
         }
         let wanting: Vec<Wants> = chain
             .iter()
-            .map(|(object, origin)| Wants { object, origin })
+            .map(|(object, origin)| Wants {
+                object: object.as_ref(),
+                origin,
+            })
             .collect();
         linker.find(name, &wanting)
     }
@@ -417,7 +445,7 @@ impl Walk<'_> {
 
     /// What is loaded while it runs. A module may bring the library whose modules are looked for next: so again until there
     /// is nothing new.
-    fn modules(&mut self, name: &str, linker: &Linker) {
+    fn modules(&mut self, program: usize, name: &str, linker: &Linker) {
         let (mut pam, mut names, mut crypto) = (false, false, false);
         loop {
             let before = self.closure.members.len();
@@ -434,7 +462,12 @@ impl Walk<'_> {
             if !pam && let Some(library) = self.member("libpam.so") {
                 pam = true;
                 let folders = self.beside(library, "security");
-                self.load(runtime::pam(self.root, name), library, linker, &folders);
+                // Many programs have it only because some library of theirs has.
+                let itself = self.closure.members[program].object.as_ref();
+                let direct = |name: &String| name.starts_with("libpam.so");
+                let itself = itself.is_some_and(|o| o.needed.iter().any(direct));
+                let modules = runtime::pam(self.root, name, itself);
+                self.load(modules, library, linker, &folders);
             }
             if !crypto && let Some(library) = self.member("libcrypto.so") {
                 crypto = true;

@@ -47,11 +47,13 @@ impl Modules {
     }
 }
 
-/// The modules of the service that a program of this name uses; of `other`, where it has no list of its own.
-pub(super) fn pam(root: &Sysroot, program: &str) -> Modules {
+/// The modules of the service that a program of this name uses; of `other`, where it has no list of its own and `asks` for
+/// one all the same.
+pub(super) fn pam(root: &Sysroot, program: &str, asks: bool) -> Modules {
     let mut modules = Modules::default();
     let mut seen = BTreeSet::new();
-    for service in [program, "other"] {
+    let other = asks.then_some("other");
+    for service in [Some(program), other].into_iter().flatten() {
         if pam_service(root, service, 0, &mut seen, &mut modules) {
             break;
         }
@@ -272,7 +274,7 @@ mod tests {
                 ("etc/pam.d/other", "auth required pam_warn.so\n"),
             ],
         );
-        let modules = pam(&root, "sshd");
+        let modules = pam(&root, "sshd", true);
         assert_eq!(
             names(&modules),
             [
@@ -286,7 +288,8 @@ mod tests {
         );
         let optional: Vec<bool> = modules.modules.iter().map(|m| m.optional).collect();
         assert_eq!(optional, [false, false, false, true, false, false]);
-        assert_eq!(names(&pam(&root, "unheard-of")), ["pam_warn.so"]);
+        assert_eq!(names(&pam(&root, "unheard-of", true)), ["pam_warn.so"]);
+        assert!(names(&pam(&root, "unheard-of", false)).is_empty());
         std::fs::remove_dir_all(folder).unwrap();
     }
 
