@@ -155,12 +155,11 @@ fn offer(
         trust,
         proof: Proof {
             digests: vec![hit.digest],
+            ..Proof::default()
         },
     };
     candidate.location = candidate.place.shown();
-    if let Some(cached) = lists::cached(query, &candidate) {
-        query.offer(&cached);
-    }
+    query.offer_cached(&candidate, &[cached_name(&candidate.package)]);
     query.offer(&candidate);
 }
 

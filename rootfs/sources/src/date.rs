@@ -1,5 +1,13 @@
 //! Dates as Release files write them (RFC 5322 and near it), and as people read them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970, by this machine's clock.
+pub(crate) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}
+
 /// Seconds since 1970 of "Sat, 11 Jul 2026 10:16:37 UTC" or "Sat, 11 Jul 2026 10:16:37 +0000".
 pub(crate) fn parse(text: &str) -> Option<u64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";

@@ -13,17 +13,23 @@
 //!
 //! Nothing of an index is believed before the whole of it was seen to be what its signature says.
 
+mod apk;
 mod apt;
 mod date;
+mod offered;
 mod openpgp;
+mod pacman;
 mod proof;
 mod query;
+mod rpm;
 mod tally;
 mod transport;
 mod unpacked;
 mod version;
 mod words;
+mod xml;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -127,11 +133,19 @@ pub fn find_all(
     progress: &mut Progress,
 ) -> Vec<Result<Found, Error>> {
     let mut query = Query::new(root, wanted, options, progress);
-    let families: std::collections::BTreeSet<Family> = wanted.iter().map(|w| w.family).collect();
+    if from.is_some_and(|from| offered::search(&mut query, from)) {
+        return query.finish();
+    }
+    let families: BTreeSet<Family> = wanted.iter().map(|w| w.family).collect();
     for family in families {
+        if !query.lacks(family) {
+            continue;
+        }
         match family {
             Family::Dpkg => apt::search(&mut query, from),
-            Family::Rpm | Family::Pacman | Family::Apk => {}
+            Family::Rpm => rpm::search(&mut query, from),
+            Family::Pacman => pacman::search(&mut query, from),
+            Family::Apk => apk::search(&mut query, from),
         }
     }
     query.finish()

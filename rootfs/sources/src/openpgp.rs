@@ -14,12 +14,13 @@ mod hashed;
 mod key;
 mod keyring;
 mod packet;
+mod signed;
 mod web_of_trust;
 
 pub(crate) use armor::bytes as dearmored;
 pub(crate) use cleartext::Cleartext;
 pub(crate) use hashed::Detached;
-pub(crate) use keyring::{Certificate, Keyring, Signer};
+pub(crate) use keyring::{Keyring, Signer};
 pub(crate) use web_of_trust::OwnerTrust;
 
 /// Signature types (RFC 9580, section 5.2.1).
@@ -33,7 +34,6 @@ pub(crate) mod kind {
     pub(crate) const DIRECT_KEY: u8 = 0x1f;
     pub(crate) const KEY_REVOCATION: u8 = 0x20;
     pub(crate) const SUBKEY_REVOCATION: u8 = 0x28;
-    pub(crate) const CERTIFICATION_REVOCATION: u8 = 0x30;
 }
 
 #[cfg(test)]

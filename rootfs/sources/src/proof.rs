@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use kedge_digest::{Digest, Hasher};
 use kedge_progress::{Progress, interrupt};
 
-use crate::{Candidate, Error};
+use crate::openpgp::{Detached, Keyring};
+use crate::tally::Tally;
+use crate::{Candidate, Error, apk, rpm};
 
 /// The longest package that is fetched when nobody says its length: kernels' debug symbols have 1 GB.
 const MOST: u64 = 4 << 30;
@@ -16,6 +19,49 @@ const MOST: u64 = 4 << 30;
 pub(crate) struct Proof {
     /// The digests of the whole file.
     pub(crate) digests: Vec<Digest>,
+    /// A signature of the whole file, by one of these keys (pacman).
+    pub(crate) signed: Option<(Arc<Keyring>, Vec<Detached>)>,
+    /// A signature in the package, by one of these keys (rpm).
+    pub(crate) signed_within: Option<Arc<Keyring>>,
+    /// The digest of the control part (apk).
+    pub(crate) apk: Option<Digest>,
+}
+
+impl Proof {
+    /// What can be known once the whole is there.
+    fn check_whole(&self, file: &mut File, now: u64) -> Result<(), String> {
+        if let Some((keys, signatures)) = &self.signed {
+            keys.verify_file(signatures, file, now)?;
+        }
+        if let Some(keys) = &self.signed_within {
+            rpm::check(file, keys, now)?;
+        }
+        if let Some(control) = self.apk {
+            apk::check(file, control)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file on this machine is what its candidate says, as far as digests tell. Signatures are checked when it is fetched.
+pub(crate) fn holds(candidate: &Candidate, progress: &mut Progress) -> Result<(), Error> {
+    let unproven = |why: String| Error::Unproven {
+        location: candidate.place.shown(),
+        why,
+    };
+    let open = || {
+        let opened = candidate.place.open_file();
+        opened.map_err(|trouble| unproven(trouble.to_string()))
+    };
+    for &digest in &candidate.proof.digests {
+        let size = candidate.size;
+        let tally = Tally::new(Box::new(open()?), digest, size, MOST, progress);
+        tally.finish().map_err(unproven)?;
+    }
+    if let Some(control) = candidate.proof.apk {
+        apk::check(&mut open()?, control).map_err(unproven)?;
+    }
+    Ok(())
 }
 
 /// Fetches `candidate` into `to`, and checks it.
@@ -100,6 +146,8 @@ pub(crate) fn fetch(
             return Err(unproven(format!("it is {is}, not {expected}{stranger}")));
         }
     }
+    let whole = candidate.proof.check_whole(to, crate::date::now());
+    whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
     to.seek(SeekFrom::Start(0)).map_err(write)?;
     Ok(())
 }

@@ -1,17 +1,21 @@
 //! What is looked for, and what was found so far.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
 
 use kedge_packages::Package;
 use kedge_progress::Progress;
 use kedge_sysroot::Sysroot;
 
+use crate::proof;
+use crate::transport::Place;
 use crate::version::{self, Nearness};
 use crate::{Candidate, Error, Found, Options};
 
 /// How many other versions of a package are kept.
 const MOST_OTHERS: usize = 50;
+/// How many files of a folder of configuration are read.
+const MOST_FILES: usize = 1000;
 
 /// Looks for packages in one installed system.
 pub(crate) struct Query<'a> {
@@ -40,12 +44,11 @@ impl<'a> Query<'a> {
         for (index, package) in wanted.iter().enumerate() {
             by_name.entry(&package.name).or_default().push(index);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Query {
             root,
             wanted,
             options,
-            now: now.map_or(0, |now| now.as_secs()),
+            now: crate::date::now(),
             progress,
             by_name,
             exact: vec![Vec::new(); wanted.len()],
@@ -74,6 +77,58 @@ impl<'a> Query<'a> {
         let both = self.wanted.iter().zip(&self.exact);
         both.filter(move |(wanted, exact)| wanted.family == family && exact.is_empty())
             .map(|(wanted, _)| wanted)
+    }
+
+    /// A file of the system's configuration; None when it is not there, or cannot be read, which is said.
+    pub(crate) fn text(&self, path: &Path, most: u64) -> Option<String> {
+        let bytes = self.root.read(path, most).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The files of a folder of configuration with one of these endings, in order.
+    pub(crate) fn in_folder(&self, folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+        let folder = Path::new(folder);
+        let names = self.root.read_dir(folder).unwrap_or_default();
+        let mut files: Vec<PathBuf> = names
+            .into_iter()
+            .map(|name| folder.join(name.name))
+            .filter(|path| {
+                let ending = path.extension().and_then(|e| e.to_str());
+                ending.is_some_and(|ending| endings.contains(&ending))
+            })
+            .take(MOST_FILES)
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// All names in a folder, in order.
+    pub(crate) fn all_in_folder(&self, folder: &str) -> Vec<PathBuf> {
+        let folder = Path::new(folder);
+        let names = self.root.read_dir(folder).unwrap_or_default();
+        let names = names.into_iter().take(MOST_FILES);
+        let mut files: Vec<PathBuf> = names.map(|name| folder.join(name.name)).collect();
+        files.sort();
+        files
+    }
+
+    /// A place in the installed system.
+    pub(crate) fn inside(&self, path: impl Into<PathBuf>) -> Place {
+        Place::Inside(self.root.path().to_path_buf(), path.into())
+    }
+
+    /// Offers the candidate as it lies in a cache of the system's, under one of these names, if it is there and what it should be.
+    pub(crate) fn offer_cached(&mut self, candidate: &Candidate, names: &[PathBuf]) {
+        for name in names.iter().filter(|name| self.root.exists(name)) {
+            let mut cached = candidate.clone();
+            cached.place = self.inside(name);
+            cached.location = cached.place.shown();
+            cached.trust.push("it lies in the cache".into());
+            match proof::holds(&cached, self.progress) {
+                Ok(()) => self.offer(&cached),
+                Err(error) => self.progress.note(&format!("it is not used: {error}")),
+            }
+        }
     }
 
     /// Says what is being asked.

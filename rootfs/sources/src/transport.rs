@@ -37,6 +37,11 @@ impl Place {
         }
     }
 
+    /// Whether it is of HTTP.
+    pub(crate) fn is_web(&self) -> bool {
+        matches!(self, Place::Url(url) if url.starts_with("http://") || url.starts_with("https://"))
+    }
+
     /// Whether it comes over a network.
     pub(crate) fn is_remote(&self) -> bool {
         matches!(self, Place::Url(_))
@@ -60,15 +65,36 @@ impl Place {
         }
     }
 
+    /// The file beside it with an ending more.
+    pub(crate) fn sibling(&self, ending: &str) -> Place {
+        let longer = |path: &Path| {
+            let mut path = path.as_os_str().to_owned();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        match self {
+            Place::Url(url) => Place::Url(format!("{url}{ending}")),
+            Place::File(path) => Place::File(longer(path)),
+            Place::Inside(root, path) => Place::Inside(root.clone(), longer(path)),
+        }
+    }
+
     /// Opens it, and goes on where a connection was cut.
     pub(crate) fn open(&self) -> Result<Box<dyn Read>, Trouble> {
         match self {
             Place::Url(url) => Ok(Box::new(Download::open(url)?)),
-            Place::File(path) => Ok(Box::new(open_regular(path)?)),
+            place => Ok(Box::new(place.open_file()?)),
+        }
+    }
+
+    /// Opens what is on this machine.
+    pub(crate) fn open_file(&self) -> Result<File, Trouble> {
+        match self {
+            Place::Url(_) => Err(Trouble::Other("it is on another machine".into())),
+            Place::File(path) => open_regular(path),
             Place::Inside(root, path) => {
                 let root = Sysroot::open(root).map_err(Trouble::of_sysroot)?;
-                let file = root.open_file(path).map_err(Trouble::of_sysroot)?;
-                Ok(Box::new(file))
+                root.open_file(path).map_err(Trouble::of_sysroot)
             }
         }
     }

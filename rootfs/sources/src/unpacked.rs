@@ -2,12 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
-use xz2::bufread::XzDecoder;
-use xz2::stream::{CONCATENATED, Stream};
-
-/// `xz -9e` takes 65 MB; nobody packs an index for more.
-const XZ_MEMORY: u64 = 128 << 20;
 const BUFFER: usize = 64 << 10;
 
 /// The most that any index unpacks to: Fedora's `primary`, the largest known, has 200 MB.
@@ -18,27 +12,23 @@ pub(crate) fn of<'a>(
     packed: &'a mut dyn Read,
     limit: u64,
 ) -> io::Result<BufReader<Box<dyn Read + 'a>>> {
-    let mut packed = BufReader::with_capacity(BUFFER, packed);
-    let unpacked: Box<dyn Read + 'a> = match packed.fill_buf()? {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(packed)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
-            Box::new(XzDecoder::new_stream(packed, stream))
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(
-            ruzstd::decoding::StreamingDecoder::new(packed)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?,
-        ),
-        _ => Box::new(packed),
-    };
+    let unpacked = kedge_archive::unpacked(packed).map_err(|error| match error {
+        kedge_archive::Error::Read(error) => error,
+        error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+    })?;
     Ok(BufReader::with_capacity(
         BUFFER,
-        Box::new(Limited {
-            unpacked,
-            left: limit,
-            limit,
-        }),
+        Box::new(limited(unpacked, limit)),
     ))
+}
+
+/// At most `limit` bytes: more is an error.
+pub(crate) fn limited<R: Read>(unpacked: R, limit: u64) -> impl Read {
+    Limited {
+        unpacked,
+        left: limit,
+        limit,
+    }
 }
 
 /// Fails where a reader gives more than it may.
@@ -93,15 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bomb_is_an_error() {
+    fn what_is_longer_than_it_may_be_is_an_error() {
         let zeros = vec![0; 1 << 20];
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        io::Write::write_all(&mut encoder, &zeros).unwrap();
-        let packed = encoder.finish().unwrap();
-        let mut all = Vec::new();
         for (limit, fits) in [(1 << 20, true), ((1 << 20) - 1, false)] {
-            let mut from = &packed[..];
-            let read = of(&mut from, limit).unwrap().read_to_end(&mut all);
+            let mut from = &zeros[..];
+            let read = of(&mut from, limit).unwrap().read_to_end(&mut Vec::new());
             assert_eq!(read.is_ok(), fits);
         }
     }

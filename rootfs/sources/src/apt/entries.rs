@@ -7,9 +7,8 @@ use super::fields;
 use crate::query::Query;
 use crate::transport::Place;
 
-/// The longest configuration file that is read, and how many.
+/// The longest configuration file that is read.
 const MOST: u64 = 1 << 20;
-const MOST_FILES: usize = 1000;
 /// How many sources are asked.
 const MOST_ENTRIES: usize = 200;
 
@@ -113,28 +112,7 @@ pub(super) fn read(query: &mut Query) -> Vec<Entry> {
 
 fn files(query: &Query) -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from("etc/apt/sources.list")];
-    files.extend(in_folder(
-        query,
-        "etc/apt/sources.list.d",
-        &["list", "sources"],
-    ));
-    files
-}
-
-/// The files of a folder of configuration with one of these endings, in order.
-pub(super) fn in_folder(query: &Query, folder: &str, endings: &[&str]) -> Vec<PathBuf> {
-    let folder = Path::new(folder);
-    let names = query.root.read_dir(folder).unwrap_or_default();
-    let mut files: Vec<PathBuf> = names
-        .into_iter()
-        .map(|name| folder.join(name.name))
-        .filter(|path| {
-            let ending = path.extension().and_then(|e| e.to_str());
-            ending.is_some_and(|ending| endings.contains(&ending))
-        })
-        .take(MOST_FILES)
-        .collect();
-    files.sort();
+    files.extend(query.in_folder("etc/apt/sources.list.d", &["list", "sources"]));
     files
 }
 

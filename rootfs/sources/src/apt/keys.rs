@@ -1,6 +1,6 @@
 //! Whose signatures a source's Release may have.
 
-use super::entries::{Entry, in_folder};
+use super::entries::Entry;
 use crate::openpgp::Keyring;
 use crate::query::Query;
 
@@ -67,7 +67,7 @@ fn everybodys(query: &Query) -> Vec<String> {
     if query.root.exists("etc/apt/trusted.gpg".as_ref()) {
         files.push("etc/apt/trusted.gpg".to_owned());
     }
-    for file in in_folder(query, "etc/apt/trusted.gpg.d", &["gpg", "asc"]) {
+    for file in query.in_folder("etc/apt/trusted.gpg.d", &["gpg", "asc"]) {
         files.push(file.to_string_lossy().into_owned());
     }
     files

@@ -22,7 +22,7 @@ pub(super) fn search(query: &mut Query, entry: &Entry, architectures: &BTreeSet<
     let Ok(keys) = keys::of(query, entry) else {
         return;
     };
-    let here = Place::Inside(query.root.path().to_path_buf(), LISTS.into());
+    let here = query.inside(LISTS);
     let read = |file: &str| here.join(&file_name(entry, file)).read(MOST);
     let name = format!("{} {}", entry.uri, entry.suite);
     let Ok(release) = Release::believed(query, entry, &keys, &name, &read) else {
@@ -63,41 +63,15 @@ fn hits(
     hits.map_err(|error| error.to_string())
 }
 
-/// The candidate as it lies in apt's cache, if it is what the index says.
-pub(super) fn cached(query: &mut Query, candidate: &Candidate) -> Option<Candidate> {
-    let place = in_cache(query, candidate)?;
-    let from = place.open().ok()?;
-    let mut cached = candidate.clone();
-    for &digest in &candidate.proof.digests {
-        let tally = Tally::new(from, digest, candidate.size, 0, query.progress());
-        if let Err(why) = tally.finish() {
-            query.note(&format!("{} is not used: {why}", place.shown()));
-            return None;
-        }
-        cached.trust.push("it lies in apt's cache".into());
-        cached.location = place.shown();
-        cached.place = place;
-        return Some(cached);
-    }
-    None
-}
-
-fn in_cache(query: &Query, candidate: &Candidate) -> Option<Place> {
-    let path = cached_name(&candidate.package);
-    let there = query.root.exists(&path);
-    there.then(|| Place::Inside(query.root.path().to_path_buf(), path))
-}
-
 /// Packages in the cache for which no index vouches.
 pub(super) fn unvouched(query: &mut Query) {
-    let root = query.root.path().to_path_buf();
     let lacking: Vec<_> = query.lacking(Family::Dpkg).cloned().collect();
     for package in lacking {
         let path: PathBuf = cached_name(&package);
         if !query.root.exists(&path) {
             continue;
         }
-        let place = Place::Inside(root.clone(), path);
+        let place = query.inside(path);
         query.offer(&Candidate {
             package,
             location: place.shown(),

@@ -1,14 +1,20 @@
 //! Keyrings, and whether one of their keys signed something.
 
+use std::fs::File;
+
 use super::hashed::Detached;
 use super::key::{Key, hex, name, strong};
 use super::kind;
 use super::packet::{Packets, tag};
+use super::signed::Signed;
 
 /// How far ahead of this machine's clock a signature may be.
 const AHEAD: u64 = 24 * 3600;
 /// How many packets of one keyring are read: Arch's, the largest known, has 20 000.
 const MOST_PACKETS: usize = 1 << 19;
+
+/// How many signatures of one file are looked at.
+const MOST_SIGNATURES: usize = 32;
 
 /// The keys that are believed.
 #[derive(Clone, Debug, Default)]
@@ -121,8 +127,27 @@ impl Keyring {
         data: &[u8],
         now: u64,
     ) -> Result<Signer, String> {
+        self.first_good(signatures, &mut Signed::Bytes(data), now)
+    }
+
+    /// As [`Self::verify`], over a file that may be long, and that can be written to: it is as before afterwards.
+    pub(crate) fn verify_file(
+        &self,
+        signatures: &[Detached],
+        file: &mut File,
+        now: u64,
+    ) -> Result<Signer, String> {
+        self.first_good(signatures, &mut Signed::File(file), now)
+    }
+
+    fn first_good(
+        &self,
+        signatures: &[Detached],
+        data: &mut Signed,
+        now: u64,
+    ) -> Result<Signer, String> {
         let mut wrong = Vec::new();
-        for signature in signatures {
+        for signature in signatures.iter().take(MOST_SIGNATURES) {
             match self.check(signature, data, now) {
                 Ok(signer) => return Ok(signer),
                 Err(why) => wrong.push(format!("signature by {}: {why}", signature.issuer())),
@@ -131,7 +156,17 @@ impl Keyring {
         Err(wrong.join("; "))
     }
 
-    fn check(&self, signature: &Detached, data: &[u8], now: u64) -> Result<Signer, String> {
+    /// The keys that may have made a signature, by what it says.
+    pub(crate) fn issuers<'a>(
+        &'a self,
+        signature: &'a Detached,
+    ) -> impl Iterator<Item = &'a Certificate> {
+        self.certificates
+            .iter()
+            .filter(|certificate| certificate.keys().any(|(key, _)| signature.names(key)))
+    }
+
+    fn check(&self, signature: &Detached, data: &mut Signed, now: u64) -> Result<Signer, String> {
         let text = match signature.kind() {
             Some(kind::BINARY) => false,
             Some(kind::TEXT) => true,
@@ -157,19 +192,15 @@ impl Keyring {
             return Err("it has expired".into());
         }
         let mut why = "no such key is in the keyring".to_owned();
-        let mut message = None;
         for certificate in &self.certificates {
             for (key, subkey) in certificate.keys() {
                 if !signature.names(key) {
                     continue;
                 }
-                // Only once somebody is there who may have signed it: it can be long.
-                let message = match &message {
-                    Some(message) => message,
-                    None => message.insert(whole(data, text, &signature.trailer()?)),
-                };
-                let checked = signature
-                    .verify(key, message)
+                let checked = data
+                    .with(text, &signature.trailer()?, &mut |message| {
+                        signature.verify(key, message)
+                    })
                     .and_then(|()| certificate.may_sign(subkey, signed));
                 match checked {
                     Ok(()) => return Ok(certificate.signer(signed)),
@@ -179,25 +210,6 @@ impl Keyring {
         }
         Err(why)
     }
-}
-
-/// What is hashed: the data, with line ends of CR LF where it is a text, and the trailer.
-fn whole(data: &[u8], text: bool, trailer: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(data.len() + trailer.len());
-    if text {
-        let mut before = 0;
-        for &byte in data {
-            if byte == b'\n' && before != b'\r' {
-                message.push(b'\r');
-            }
-            message.push(byte);
-            before = byte;
-        }
-    } else {
-        message.extend_from_slice(data);
-    }
-    message.extend_from_slice(trailer);
-    message
 }
 
 impl Certificate {
@@ -237,6 +249,11 @@ impl Certificate {
     /// The fingerprints of the primary key and all subkeys.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = String> {
         self.keys().map(|(key, _)| hex(key.fingerprint()))
+    }
+
+    /// The keyring's file.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The first name, in which nothing is a control character.

@@ -1,0 +1,109 @@
+//! The gzip members of an .apk: signature, control, content; each has a digest of its own.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use flate2::bufread::GzDecoder;
+use kedge_digest::{Algorithm, Digest, Hasher};
+
+/// What a control part and a signature unpack to at most.
+const MOST_CONTROL: u64 = 64 << 20;
+
+/// How long the first gzip member of `bytes` is.
+pub(super) fn first_member(bytes: &[u8]) -> Result<usize, String> {
+    let mut decoder = GzDecoder::new(bytes);
+    let unpacked = io::copy(&mut (&mut decoder).take(MOST_CONTROL), &mut io::sink());
+    unpacked.map_err(|error| format!("it is no gzip file: {error}"))?;
+    // The decoder stands behind the member only when it saw its end.
+    match decoder.read(&mut [0]) {
+        Ok(0) => Ok(bytes.len() - decoder.into_inner().len()),
+        _ => Err("its first part is longer than makes sense".into()),
+    }
+}
+
+/// Whether the control part of the package `file` has the digest `control`, and its content the one that it names.
+pub(crate) fn check(file: &mut File, control: Digest) -> Result<(), String> {
+    let broken = |error: io::Error| format!("it cannot be taken apart: {error}");
+    file.seek(SeekFrom::Start(0)).map_err(broken)?;
+    let mut from = Measured {
+        from: BufReader::with_capacity(64 << 10, file),
+        hasher: Hasher::new(control.algorithm()),
+    };
+    // The signature, if there is one, and the control part.
+    for _ in 0..2 {
+        from.hasher = Hasher::new(control.algorithm());
+        let member = member(&mut from).map_err(broken)?;
+        let is = from.hasher.clone().finish();
+        if is != control {
+            continue;
+        }
+        let named = data_hash(&member).ok_or("its control part names no digest of its content")?;
+        from.hasher = Hasher::new(Algorithm::Sha256);
+        io::copy(&mut from, &mut io::sink()).map_err(broken)?;
+        let is = from.hasher.finish();
+        return if is == named {
+            Ok(())
+        } else {
+            Err(format!("its content is {is}, not {named}"))
+        };
+    }
+    Err(format!("its control part is not {control}"))
+}
+
+/// One member, unpacked.
+fn member(from: &mut Measured) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut decoder = GzDecoder::new(from);
+    (&mut decoder).take(MOST_CONTROL).read_to_end(&mut bytes)?;
+    if decoder.read(&mut [0])? != 0 {
+        return Err(io::Error::other("a part of it is longer than makes sense"));
+    }
+    Ok(bytes)
+}
+
+/// What `.PKGINFO` says of the content.
+fn data_hash(control: &[u8]) -> Option<Digest> {
+    let mut found = None;
+    let mut from = control;
+    let _ = kedge_archive::archive(&mut from, &mut |member, content| {
+        if member.path.as_os_str() != ".PKGINFO" {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut text = String::new();
+        content.take(MOST_CONTROL).read_to_string(&mut text)?;
+        found = text.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            let value = (key.trim() == "datahash").then_some(value.trim())?;
+            Digest::from_hex(Algorithm::Sha256, value)
+        });
+        Ok(ControlFlow::Break(()))
+    });
+    found
+}
+
+/// Hashes what is consumed, and not what is only looked at.
+struct Measured<'a> {
+    from: BufReader<&'a mut File>,
+    hasher: Hasher,
+}
+
+impl Read for Measured<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl BufRead for Measured<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        let used = &self.from.buffer()[..count];
+        self.hasher.update(used);
+        self.from.consume(count);
+    }
+}
