@@ -26,18 +26,18 @@ pub(crate) fn under(mounted: &Mounted, sys: &Path) -> BTreeSet<String> {
     }
     for number in numbers {
         if let Ok(folder) = sys.join("dev/block").join(number).canonicalize() {
-            collect(&folder, sys, DEEPEST, &mut names);
+            collect(&folder, DEEPEST, &mut names);
         }
     }
     if mounted.kind == "btrfs" {
         for folder in siblings(sys, &names) {
-            collect(&folder, sys, DEEPEST, &mut names);
+            collect(&folder, DEEPEST, &mut names);
         }
     }
     names
 }
 
-fn collect(folder: &Path, sys: &Path, deeper: usize, names: &mut BTreeSet<String>) {
+fn collect(folder: &Path, deeper: usize, names: &mut BTreeSet<String>) {
     let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
         return;
     };
@@ -47,7 +47,7 @@ fn collect(folder: &Path, sys: &Path, deeper: usize, names: &mut BTreeSet<String
     if folder.join("partition").exists()
         && let Some(disk) = folder.parent()
     {
-        collect(disk, sys, deeper - 1, names);
+        collect(disk, deeper - 1, names);
     }
     for below in fs::read_dir(folder.join("slaves"))
         .into_iter()
@@ -55,7 +55,7 @@ fn collect(folder: &Path, sys: &Path, deeper: usize, names: &mut BTreeSet<String
         .flatten()
     {
         if let Ok(below) = below.path().canonicalize() {
-            collect(&below, sys, deeper - 1, names);
+            collect(&below, deeper - 1, names);
         }
     }
     // What complains is the controller, for NVMe: nvme0, not nvme0n1.

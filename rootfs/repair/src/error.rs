@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kedge_digest::Digest;
 use rustix::io::Errno;
 
 /// Why something was not done. What was there is there still.
@@ -53,9 +52,9 @@ pub enum Error {
     )]
     Different {
         /// In the package.
-        is: Digest,
+        is: String,
         /// Installed.
-        must: Digest,
+        must: String,
     },
     /// No such member.
     #[error("the package {package} does not have {path}; nothing was changed", path = path.display())]

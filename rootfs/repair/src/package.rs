@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kedge_archive::{Member, MemberKind};
-use kedge_packages::Kind;
+use kedge_packages::{Database, Kind};
 use kedge_progress::interrupt;
 
 use crate::plan::Task;
-use crate::replace::{Done, Source, Workshop};
+use crate::replace::{Done, Source, Workshop, digest};
 use crate::{Error, folder};
 
 /// More folders than any package's are not remembered.
@@ -60,6 +60,54 @@ pub(crate) fn repair(
     };
     let results = std::mem::take(&mut pass.results);
     tasks.iter().zip(results).map(result).collect()
+}
+
+/// Whether every file in a package file has the checksum that the local database has: then it is the very package that was
+/// installed. How many were compared; or why not.
+pub(crate) fn is_installed(
+    database: &dyn Database,
+    package: usize,
+    file: &mut File,
+) -> Result<usize, String> {
+    let mut known = HashMap::new();
+    database
+        .entries(package, &mut |entry| {
+            if let Kind::File {
+                digest: Some(digest),
+                ..
+            } = entry.kind
+            {
+                known.insert(merged(&entry.path), digest);
+            }
+        })
+        .map_err(|error| error.to_string())?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| error.to_string())?;
+    let (mut same, mut other) = (0, None);
+    let read = kedge_archive::read(file, &mut |member, content| {
+        if interrupt::pressed_already() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if matches!(member.kind, MemberKind::File(_))
+            && let Some(must) = known.get(&merged(&member.path))
+        {
+            if digest(content, must.algorithm())? != *must {
+                other = Some(member.path.clone());
+                return Ok(ControlFlow::Break(()));
+            }
+            same += 1;
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    read.map_err(|error| error.to_string())?;
+    match other {
+        Some(path) => Err(format!(
+            "{} in it is not what was installed",
+            path.display()
+        )),
+        None if same == 0 => Err("none of its files has a checksum in the local database".into()),
+        None => Ok(same),
+    }
 }
 
 struct Pass<'a> {

@@ -68,6 +68,16 @@ impl<'a> Quarantine<'a> {
         Ok(numbers)
     }
 
+    /// Whether a run before this one was cut short.
+    pub(crate) fn is_unfinished(root: &Sysroot) -> bool {
+        let unfinished = |number: &u64| {
+            let done = Path::new(FOLDER).join(number.to_string()).join("done");
+            root.symlink_metadata(&done)
+                .is_err_and(|error| error.is_missing())
+        };
+        Quarantine::numbers(root).is_ok_and(|numbers| numbers.iter().any(unfinished))
+    }
+
     /// What was done in `number`; nothing when it was not done.
     pub(crate) fn record(root: &Sysroot, number: u64) -> Option<Record> {
         let folder = Path::new(FOLDER).join(number.to_string());

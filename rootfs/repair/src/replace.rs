@@ -215,6 +215,7 @@ impl Workshop<'_> {
                 if let (Some(must), Some(is)) = (must, is.local)
                     && must != is
                 {
+                    let (is, must) = (is.to_string(), must.to_string());
                     return Err(Error::Different { is, must });
                 }
                 look.put_on(&file)
@@ -375,12 +376,13 @@ fn pour(
     })
 }
 
-/// Of a whole file.
+/// As [`digest`].
 pub(crate) fn sha256(file: impl Read) -> std::io::Result<Digest> {
     digest(file, Algorithm::Sha256)
 }
 
-fn digest(mut file: impl Read, algorithm: Algorithm) -> std::io::Result<Digest> {
+/// Of a whole file.
+pub(crate) fn digest(mut file: impl Read, algorithm: Algorithm) -> std::io::Result<Digest> {
     let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 64 << 10];
     loop {

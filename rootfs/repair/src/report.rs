@@ -79,9 +79,13 @@ impl Story<'_> {
                     Some(number) => {
                         line("was", &done.was);
                         line("is", &done.is);
+                        let kept = match done.was == "missing" {
+                            true => "nothing, as nothing was there",
+                            false => "the old one",
+                        };
                         line(
                             "kept",
-                            &format!("the old one, as number {number} (--undo {number})"),
+                            &format!("{kept}, as number {number} (--undo {number})"),
                         );
                     }
                     None => line("is", &done.is),
@@ -101,14 +105,7 @@ impl Story<'_> {
                     "with the system's own dynamic linker, all symbols found",
                 );
             }
-            Some(Trial::Loads(odd)) => line(
-                "loads",
-                &format!(
-                    "with the system's own dynamic linker; {} symbols it expects from whoever loads it ({})",
-                    odd.len(),
-                    odd[0]
-                ),
-            ),
+            Some(Trial::Loads(odd)) => line("loads", &expects(odd)),
             Some(Trial::Fails(why)) => line("DOES NOT", &format!("load: {why}")),
             Some(Trial::Untried(why)) => line("untried", why),
         }
@@ -166,6 +163,17 @@ impl Story<'_> {
         }
         json::object(&members)
     }
+}
+
+/// A library that is loaded by a program, which has the symbols that it lacks: Perl's and Python's modules.
+pub(crate) fn expects(symbols: &[String]) -> String {
+    let first = symbols
+        .first()
+        .map_or("", |first| first.split('\t').next().unwrap_or_default());
+    format!(
+        "loads; {} symbols must come from the program that uses it ({first} ...)",
+        symbols.len()
+    )
 }
 
 /// Tells.

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::plan::{Planned, Planner, Task};
 use crate::quarantine::Quarantine;
 use crate::replace::{Source, Workshop};
-use crate::report::{Fate, Origin, Story, Teller, shown_lines};
+use crate::report::{self, Fate, Origin, Story, Teller, shown_lines};
 use crate::trial::Trial;
 use crate::{Error, Place, after, fetched, package, safety, undo};
 
@@ -66,7 +66,7 @@ fn verify(root: &Sysroot, files: &[String], teller: &mut Teller) -> u8 {
             Ok(path) => match after::trial(root, &path) {
                 None => "is nothing that a dynamic linker loads".into(),
                 Some(Trial::Loads(odd)) if odd.is_empty() => "loads, all symbols found".into(),
-                Some(Trial::Loads(odd)) => format!("loads; {}", odd.join("\n  ")),
+                Some(Trial::Loads(odd)) => report::expects(&odd),
                 Some(Trial::Untried(why)) => {
                     exit = exit.max(COULD_NOT_LOOK);
                     format!("could not be tried: {why}")
@@ -122,6 +122,10 @@ impl<'a> Repair<'a> {
         }
         let (tasks, mut exit) = self.plan(teller)?;
         if tasks.is_empty() {
+            if !self.order.dry_run && Quarantine::is_unfinished(self.root) {
+                let _lock = Lock::take(self.root)?;
+                self.tidy(&Quarantine::open(self.root)?)?;
+            }
             return Ok(exit);
         }
         let objections = safety::objections(self.root, self.place, &tasks);
@@ -211,16 +215,8 @@ impl<'a> Repair<'a> {
 
     /// Another version than the installed one: of use only when the operator named it, and the file in it is the same.
     fn other(&self, group: &Group, others: Vec<Candidate>) -> Result<Vec<Candidate>, Error> {
-        let checked = |task: &&Task| {
-            matches!(
-                task.entry.kind,
-                Kind::File {
-                    digest: Some(_),
-                    ..
-                }
-            )
-        };
-        if self.order.from.is_some() && group.tasks.iter().all(checked) && !others.is_empty() {
+        let checked = group.tasks.iter().all(|task| is_checked(task));
+        if self.order.from.is_some() && checked && !others.is_empty() {
             return Ok(others);
         }
         let listed: Vec<String> = others
@@ -265,6 +261,13 @@ impl<'a> Repair<'a> {
         exit
     }
 
+    fn tidy(&mut self, quarantine: &Quarantine) -> Result<(), Error> {
+        for found in quarantine.tidy()? {
+            self.progress.note(&found);
+        }
+        Ok(())
+    }
+
     fn work(
         &mut self,
         groups: &[Group],
@@ -273,9 +276,7 @@ impl<'a> Repair<'a> {
     ) -> Result<u8, Error> {
         let _lock = Lock::take(self.root)?;
         let quarantine = Quarantine::open(self.root)?;
-        for found in quarantine.tidy()? {
-            self.progress.note(&found);
-        }
+        self.tidy(&quarantine)?;
         let mut stories = Vec::new();
         for (group, found) in groups.iter().zip(found) {
             if interrupt::pressed_already() {
@@ -332,8 +333,10 @@ impl<'a> Repair<'a> {
         };
         let mut last = (None, all_failed("no source has it"));
         for candidate in &candidates {
+            let mut origin = origin(candidate);
             let results = match self.fetch(group, candidate) {
-                Ok(mut file) => {
+                Ok((mut file, trust)) => {
+                    origin.trust = trust;
                     let workshop = Workshop {
                         root: self.root,
                         accounts: &self.accounts,
@@ -342,7 +345,7 @@ impl<'a> Repair<'a> {
                     let source = Source {
                         package: &group.package,
                         location: &candidate.location,
-                        trust: &candidate.trust,
+                        trust: &origin.trust,
                     };
                     package::repair(&workshop, &group.tasks, &source, &mut file)
                 }
@@ -350,7 +353,7 @@ impl<'a> Repair<'a> {
             };
             self.progress.clear();
             let done = results.iter().filter(|result| result.is_ok()).count();
-            last = (Some(origin(candidate)), results);
+            last = (Some(origin), results);
             // What was replaced is not touched again.
             if done > 0 || interrupt::pressed_already() {
                 break;
@@ -360,21 +363,11 @@ impl<'a> Repair<'a> {
     }
 
     /// The package file, which is proven to be what it shall be.
-    fn fetch(&mut self, group: &Group, candidate: &Candidate) -> Result<File, Error> {
-        if candidate.trust.is_empty() && !self.order.force {
-            let unchecked = |task: &&&Task| match &task.entry.kind {
-                Kind::File { digest, .. } => digest.is_none(),
-                Kind::Unknown => true,
-                _ => false,
-            };
-            if let Some(task) = group.tasks.iter().find(unchecked) {
-                return Err(Error::Word(format!(
-                    "the local database has no checksum of {}, and nothing vouches for {}; --force believes it",
-                    shown::path(&task.path),
-                    candidate.location
-                )));
-            }
-        }
+    fn fetch(
+        &mut self,
+        group: &Group,
+        candidate: &Candidate,
+    ) -> Result<(File, Vec<String>), Error> {
         let mut file =
             fetched::fetch(candidate, self.order.scratch.as_deref(), &mut self.progress)?;
         let inside = kedge_archive::identify(&mut file).map_err(|source| Error::Archive {
@@ -387,22 +380,48 @@ impl<'a> Repair<'a> {
                 candidate.location, inside.name, inside.version, group.package.name
             )));
         }
-        let checked = |task: &&Task| {
-            matches!(
-                task.entry.kind,
-                Kind::File {
-                    digest: Some(_),
-                    ..
-                }
-            )
-        };
-        if inside.version != group.package.version && !group.tasks.iter().all(checked) {
+        let checked = group.tasks.iter().all(|task| is_checked(task));
+        if inside.version != group.package.version && !checked {
             return Err(Error::Word(format!(
                 "{} says that it is version {}, not {}",
                 candidate.location, inside.version, group.package.version
             )));
         }
-        Ok(file)
+        let mut trust = candidate.trust.clone();
+        if trust.is_empty() && !checked && !self.order.force {
+            trust.push(self.vouch(group, candidate, &mut file)?);
+        }
+        Ok((file, trust))
+    }
+
+    /// Where the local database has no checksum of a file, and nobody signed the package: the checksums of all its other files
+    /// say whether it is the one that was installed.
+    fn vouch(
+        &self,
+        group: &Group,
+        candidate: &Candidate,
+        file: &mut File,
+    ) -> Result<String, Error> {
+        let database = &self.databases[group.tasks[0].database];
+        let same = package::is_installed(database.as_ref(), group.tasks[0].package, file);
+        let same = same.map_err(|why| {
+            Error::Word(format!(
+                "the local database has no checksum of what is wanted, nobody signed {}, and {why}; --force believes it",
+                candidate.location
+            ))
+        })?;
+        Ok(format!(
+            "it is what was installed: {same} files in it have the checksums of the local database"
+        ))
+    }
+}
+
+/// Whether the local database says by itself what must be there.
+fn is_checked(task: &Task) -> bool {
+    match &task.entry.kind {
+        Kind::File { digest, .. } => digest.is_some(),
+        Kind::Symlink(_) | Kind::Directory => true,
+        Kind::Unknown | Kind::Special => false,
     }
 }
 
