@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use kedge_doctor::{Accounts, compare};
-use kedge_elf::{Object, Severity, check, is_elf};
+use kedge_doctor::{Gravity, examine};
+use kedge_elf::{Object, Severity, is_elf};
+use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
-use crate::plan::Task;
 use crate::trial::{self, Trial};
 
 /// Larger ones are not read as a whole: no library or program that others need to start is.
@@ -27,25 +27,35 @@ const LINKERS: [(u16, bool, &[&str]); 4] = [
     ),
 ];
 
-/// In what the file still differs, and what is wrong with it as an ELF file. `mode_kept`: that its owner and mode are others
-/// was decided.
-pub(crate) fn remains(root: &Sysroot, accounts: &Accounts, task: &Task) -> Vec<String> {
-    let differences = compare(root, accounts, &task.entry);
+/// What the doctor still sees.
+pub(crate) fn remains(
+    root: &Sysroot,
+    databases: &[Box<dyn Database + '_>],
+    path: &Path,
+) -> Vec<String> {
+    let examined = match examine(root, databases, path) {
+        Ok(examined) => examined,
+        Err(error) => return vec![error.to_string()],
+    };
+    let differences = examined.owned.iter().flat_map(|owned| &owned.differences);
     let mut remains: Vec<String> = differences
-        .iter()
         .map(|difference| match difference.sides() {
             (Some(is), Some(must)) => format!("{}: is {is}, must be {must}", difference.word()),
             (Some(is), None) => format!("{}: {is}", difference.word()),
             _ => difference.word().to_string(),
         })
         .collect();
-    if let Some(bytes) = elf(root, &task.path) {
-        let findings = check(&bytes);
-        let bad = findings
-            .iter()
-            .filter(|finding| finding.severity >= Severity::Damage);
-        remains.extend(bad.map(|finding| format!("ELF: {}", finding.text)));
-    }
+    // What is what the database says is whole, however odd it was made.
+    let elf = examined
+        .elf
+        .iter()
+        .filter(|finding| !examined.proven && finding.severity >= Severity::Damage);
+    remains.extend(elf.map(|finding| finding.text.clone()));
+    let odd = examined
+        .oddities
+        .iter()
+        .filter(|oddity| oddity.gravity > Gravity::Odd);
+    remains.extend(odd.map(|oddity| oddity.text.clone()));
     remains
 }
 

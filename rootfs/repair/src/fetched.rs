@@ -24,7 +24,7 @@ pub(crate) fn fetch(
         Some(folder) => unnamed(folder)?,
         None => in_memory(candidate.size)?,
     };
-    crate::local::fetch(candidate, &mut file, progress)
+    kedge_sources::fetch(candidate, &mut file, progress)
         .map_err(|error| Error::Source(Box::new(error)))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| Error::Word(format!("cannot read what was fetched: {error}")))?;

@@ -20,7 +20,6 @@ mod error;
 mod fetched;
 mod folder;
 mod kernel_log;
-mod local;
 mod lock;
 mod look;
 mod mounted;

@@ -7,7 +7,7 @@ use std::path::Path;
 use kedge_doctor::{Accounts, shown};
 use kedge_packages::{Database, Kind, Package};
 use kedge_progress::{Progress, interrupt};
-use kedge_sources::{Candidate, Found};
+use kedge_sources::{Candidate, Found, Options};
 use kedge_sysroot::Sysroot;
 
 use crate::arguments::{Order, Work};
@@ -199,16 +199,18 @@ impl<'a> Repair<'a> {
 
     /// Where each package can be had.
     fn find(&mut self, groups: &[Group]) -> Vec<Result<Vec<Candidate>, Error>> {
+        let wanted: Vec<Package> = groups.iter().map(|group| group.package.clone()).collect();
+        let options = Options {
+            accept_expired: self.order.accept_expired,
+        };
         let from = self.order.from.as_ref();
-        let mut all = Vec::new();
-        for group in groups {
-            let found = crate::local::find(self.root, &group.package, from, &mut self.progress);
-            all.push(match found {
-                Ok(Found::Exact(candidates)) => Ok(candidates),
-                Ok(Found::Others(others)) => self.other(group, others),
-                Err(error) => Err(Error::Source(Box::new(error))),
-            });
-        }
+        let found = kedge_sources::find_all(self.root, &wanted, from, options, &mut self.progress);
+        let candidates = |(group, found)| match found {
+            Ok(Found::Exact(candidates)) => Ok(candidates),
+            Ok(Found::Others(others)) => self.other(group, others),
+            Err(error) => Err(Error::Source(Box::new(error))),
+        };
+        let all = groups.iter().zip(found).map(candidates).collect();
         self.progress.clear();
         all
     }
@@ -298,7 +300,7 @@ impl<'a> Repair<'a> {
         let mut exit = GOOD;
         for story in &mut stories {
             if matches!(story.fate, Fate::Repaired(_)) {
-                story.remains = after::remains(self.root, &self.accounts, story.task);
+                story.remains = after::remains(self.root, &self.databases, &story.task.path);
                 story.trial = after::trial(self.root, &story.task.path);
             }
             if !story.is_good() {

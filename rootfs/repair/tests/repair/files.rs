@@ -49,7 +49,7 @@ fn links_missing_files_and_folders_are_made_again() {
     let link = system.path("usr/lib/libsample.so");
     fs::remove_file(&link).unwrap();
     fs::write(&link, "").unwrap();
-    fs::set_permissions(&link, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&link, fs::Permissions::from_mode(0o000)).unwrap();
     fs::remove_dir_all(system.path("usr/share/sample")).unwrap();
     fs::remove_file(system.path("usr/bin/careful")).unwrap();
     assert_eq!(system.repair(&["--all-damaged"]), 0);

@@ -71,7 +71,7 @@ fn wreck(system: &System) -> Vec<u8> {
     let link = system.path("usr/lib/libsample.so");
     let _ = fs::remove_file(&link);
     fs::write(&link, "").unwrap();
-    fs::set_permissions(&link, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&link, fs::Permissions::from_mode(0o000)).unwrap();
     fs::remove_file(system.path("usr/bin/careful")).unwrap();
     system.damage(LIBRARY)
 }

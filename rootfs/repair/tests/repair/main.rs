@@ -1,5 +1,9 @@
 //! What `repair` does to systems that the real dpkg and rpm installed.
 
+// A test that panics says why.
+#![allow(clippy::unwrap_used)]
+#![allow(missing_docs)]
+
 mod faults;
 mod files;
 mod fixture;
