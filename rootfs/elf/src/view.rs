@@ -346,14 +346,18 @@ fn context(bytes: &[u8]) -> Option<Ctx> {
         let bytes: [u8; 2] = bytes.get(at..at + 2)?.try_into().ok()?;
         Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
     };
+    // Size of the header, and of a program header behind it.
+    let is_64 = |little| size(52, little) == Some(64) && matches!(size(54, little), Some(56 | 0));
+    let is_32 = |little| size(40, little) == Some(52) && matches!(size(42, little), Some(32 | 0));
+    let fits = |little| is_64(little) || is_32(little);
     let little = match ident[EI_DATA] {
-        ELFDATA2LSB => true,
-        ELFDATA2MSB => false,
+        ELFDATA2LSB => fits(true) || !fits(false),
+        ELFDATA2MSB => fits(true) && !fits(false),
         _ => size(52, true) == Some(64) || size(40, true) == Some(52),
     };
     let big = match ident[EI_CLASS] {
-        ELFCLASS32 => false,
-        ELFCLASS64 => true,
+        ELFCLASS32 => is_64(little) && !is_32(little),
+        ELFCLASS64 => is_64(little) || !is_32(little),
         _ if size(52, little) == Some(64) => true,
         _ if size(40, little) == Some(52) => false,
         _ => return None,

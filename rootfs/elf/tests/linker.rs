@@ -36,18 +36,24 @@ fn comparable(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A library of another class or machine is passed over, and the host's own is found. To hear of it, it is asked for by
+/// its path.
 fn says(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("libselinux.so.1"), bytes).unwrap();
+    let library = folder.path().join("libselinux.so.1");
+    std::fs::write(&library, bytes).unwrap();
     let mut command = Command::new("/bin/ls");
-    command.arg("/dev/null").env_clear().env("LD_LIBRARY_PATH", folder.path()).env("LC_ALL", "C");
-    let output = command.output().unwrap();
+    command.arg("/dev/null").env_clear().env("LC_ALL", "C").env("LD_LIBRARY_PATH", folder.path());
+    let mut output = command.output().unwrap();
+    if output.status.success() {
+        output = command.env_remove("LD_LIBRARY_PATH").env("LD_PRELOAD", library).output().unwrap();
+    }
     String::from_utf8_lossy(&output.stderr).into_owned() + &format!("({})", output.status)
 }
 
 type Damage = fn(&mut [u8]);
 
-const DAMAGES: [(&str, Damage); 24] = [
+const DAMAGES: [(&str, Damage); 23] = [
     ("magic", |b| b[1] ^= 1),
     ("class", |b| b[4] = 1),
     ("no class", |b| b[4] = 6),
@@ -64,10 +70,6 @@ const DAMAGES: [(&str, Damage); 24] = [
     ("no dynamic section", |b| {
         let at = program(b, 2);
         b[at] = 0;
-    }),
-    ("alignment of a segment", |b| {
-        let at = program(b, 1);
-        b[at + 48] ^= 8;
     }),
     ("address of a segment", |b| {
         let at = program(b, 1);

@@ -46,7 +46,7 @@ impl Gnu {
         let table = Gnu { at, buckets: buckets.into(), first: first.into(), filter_words: words.into(), shift };
         if !words.is_power_of_two() {
             let text = format!("the filter of the symbols' hashes has {words} words, no power of two");
-            let says = "Inconsistency detected by ld.so: dl-setup_hash.c: _dl_setup_hash: Assertion `(bitmask_nwords & (bitmask_nwords - 1)) == 0' failed!";
+            let says = "Inconsistency detected by ld.so: dl-setup_hash.c: 36: _dl_setup_hash: Assertion `(bitmask_nwords & (bitmask_nwords - 1)) == 0' failed!";
             return findings.fatal(Part::Hash, at + 8..at + 12, text, says);
         }
         let symbols = tables.symbols.len() as u64;

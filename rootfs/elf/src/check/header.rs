@@ -4,7 +4,7 @@
 use goblin::elf::header::{
     EI_ABIVERSION, EI_CLASS, EI_DATA, EI_OSABI, EI_VERSION, EM_386, EM_68K, EM_AARCH64, EM_ARM, EM_BPF, EM_IA_64,
     EM_MIPS, EM_PARISC, EM_PPC, EM_PPC64, EM_RISCV, EM_S390, EM_SH, EM_SPARC, EM_SPARCV9, EM_X86_64, ET_CORE, ET_DYN,
-    ET_EXEC, ET_REL,
+    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ET_EXEC, ET_REL,
 };
 use goblin::elf::{ProgramHeader, SectionHeader};
 
@@ -54,17 +54,20 @@ fn identification(view: &View<'_>, findings: &mut Findings) {
         let text = format!("the file begins with {:02x?} and not with the magic number of ELF", &ident[..4]);
         findings.fatal(Part::Header, 0..4, text, "invalid ELF header");
     }
-    if !matches!(ident[EI_CLASS], 1 | 2) {
-        let text = format!("e_ident[EI_CLASS] is {}: neither 32-bit (1) nor 64-bit (2)", ident[EI_CLASS]);
-        library(view, findings, EI_CLASS as u64, 1, text, "wrong ELF class: ELFCLASS32");
+    let (class, says) = match view.is_64() {
+        true => (ELFCLASS64, "wrong ELF class: ELFCLASS32"),
+        false => (ELFCLASS32, "wrong ELF class: ELFCLASS64"),
+    };
+    if ident[EI_CLASS] != class {
+        let text = format!("e_ident[EI_CLASS] is {}, but the rest of the header is one of class {class}", ident[EI_CLASS]);
+        library(view, findings, EI_CLASS as u64, 1, text, says);
     }
-    if !matches!(ident[EI_DATA], 1 | 2) {
-        let text = format!("e_ident[EI_DATA] is {}: neither little-endian (1) nor big-endian (2)", ident[EI_DATA]);
-        let says = if view.ctx.is_little_endian() {
-            "ELF file data encoding not little-endian"
-        } else {
-            "ELF file data encoding not big-endian"
-        };
+    let (data, says) = match view.ctx.is_little_endian() {
+        true => (ELFDATA2LSB, "ELF file data encoding not little-endian"),
+        false => (ELFDATA2MSB, "ELF file data encoding not big-endian"),
+    };
+    if ident[EI_DATA] != data {
+        let text = format!("e_ident[EI_DATA] is {}, but the rest of the header is one of {data}", ident[EI_DATA]);
         library(view, findings, EI_DATA as u64, 1, text, says);
     }
     if ident[EI_VERSION] != 1 {
@@ -146,7 +149,7 @@ fn machine(view: &View<'_>, findings: &mut Findings) {
     if !known && view.is_for_linux() {
         let text = format!("e_machine is {}, which no Linux runs on", header.e_machine);
         // The dynamic linker passes such a library over and looks on.
-        findings.fatal(Part::Header, 18..20, text, "cannot open shared object file: No such file or directory");
+        findings.fatal(Part::Header, 18..20, text, "cannot open shared object file");
     }
     if header.e_version != 1 {
         let text = format!("e_version is {}, not 1", header.e_version);

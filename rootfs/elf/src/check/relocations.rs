@@ -248,7 +248,7 @@ fn unexpected(number: u32, lazy: bool) -> String {
 /// The words of `elf_machine_rela_relative`, with the line of Debian 12's glibc (2.36) where it was seen.
 fn assertion(machine: Machine) -> String {
     let (place, function, condition) = match machine {
-        Machine::X86_64 => ("x86_64/dl-machine.h: 507", "elf_machine_rela_relative", "ELFW(R_TYPE) (reloc->r_info) == R_X86_64_RELATIVE"),
+        Machine::X86_64 => ("x86_64/dl-machine.h: 487", "elf_machine_rela_relative", "ELFW(R_TYPE) (reloc->r_info) == R_X86_64_RELATIVE"),
         Machine::I386 => ("i386/dl-machine.h", "elf_machine_rel_relative", "ELF32_R_TYPE (reloc->r_info) == R_386_RELATIVE"),
         Machine::Aarch64 => ("aarch64/dl-machine.h", "elf_machine_rela_relative", "ELFW(R_TYPE) (reloc->r_info) == AARCH64_R(RELATIVE)"),
         // No assertion there: it takes the entry for what it is not, and the program crashes.

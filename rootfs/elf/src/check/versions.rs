@@ -61,7 +61,7 @@ fn needed_record(view: &View<'_>, record: &Needed, last: bool, libraries: &[&[u8
     if !file.is_some_and(|file| libraries.contains(&file)) {
         let shown = file.map(|f| escaped(&f[..f.len().min(80)])).unwrap_or_default();
         let text = format!("versions of \"{shown}\" are needed, which is not among the libraries needed (DT_NEEDED)");
-        let says = "Inconsistency detected by ld.so: dl-version.c: 205: _dl_check_map_versions: Assertion `needed != NULL' failed!";
+        let says = "Inconsistency detected by ld.so: dl-version.c: 204: _dl_check_map_versions: Assertion `needed != NULL' failed!";
         findings.fatal(Part::Versions, bytes.clone(), text, says);
     }
     if record.names.len() != usize::from(record.count) || record.count == 0 {

@@ -1,0 +1,84 @@
+//! How much damage is found without any database: single bits of what sshd needs to start are flipped, and each file is
+//! looked over.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+use kedge_elf::{Object, Part, Severity, check, parts};
+
+const FOLDERS: [&str; 2] = ["/usr/lib/x86_64-linux-gnu", "/lib64"];
+
+/// So many flips of each part of each file.
+const FLIPS: u64 = 60;
+
+/// At least so many of a hundred must be found.
+const SHARE: u64 = 95;
+
+/// The program and every library that it and they need.
+fn closure(program: &str) -> Vec<PathBuf> {
+    let mut all = vec![PathBuf::from(program)];
+    let mut next = 0;
+    while let Some(path) = all.get(next).cloned() {
+        next += 1;
+        let Some(object) = fs::read(&path).ok().and_then(|bytes| Object::read(&bytes)) else { continue };
+        for name in object.needed {
+            let found = FOLDERS.iter().map(|f| PathBuf::from(f).join(&name)).find(|p| p.exists());
+            if let Some(found) = found.filter(|found| !all.contains(found)) {
+                all.push(found);
+            }
+        }
+    }
+    all
+}
+
+/// xorshift64: the same flips in every run.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn is_found(bytes: &[u8]) -> bool {
+    check(bytes).iter().any(|f| f.severity > Severity::Odd)
+}
+
+#[test]
+fn nearly_every_flipped_bit_of_headers_and_relocations_is_found() {
+    let program = ["/usr/sbin/sshd", "/usr/bin/ssh", "/bin/ls"].into_iter().find(|p| fs::exists(p).unwrap_or(false)).unwrap();
+    let files = closure(program);
+    assert!(files.len() > 2, "{program} needs nothing?");
+    let mut state = 0x6b65_6467_6500_0001;
+    let mut shares: HashMap<Part, (u64, u64)> = HashMap::new();
+    for file in &files {
+        let mut bytes = fs::read(file).unwrap();
+        assert!(!is_found(&bytes), "{} is whole, and something is said of it", file.display());
+        let all = parts(&bytes);
+        for part in [Part::Header, Part::ProgramHeaders, Part::Dynamic, Part::Relocations] {
+            let places: Vec<u64> = all.iter().filter(|(p, _)| *p == part).flat_map(|(_, range)| range.clone()).collect();
+            if places.is_empty() {
+                continue;
+            }
+            for _ in 0..FLIPS {
+                let at = places[(random(&mut state) % places.len() as u64) as usize] as usize;
+                let bit = 1 << (random(&mut state) % 8);
+                bytes[at] ^= bit;
+                let found = is_found(&bytes);
+                bytes[at] ^= bit;
+                let share = shares.entry(part).or_default();
+                *share = (share.0 + u64::from(found), share.1 + 1);
+            }
+        }
+    }
+    let share = |parts: &[Part]| {
+        let sum = parts.iter().filter_map(|p| shares.get(p)).fold((0, 0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+        println!("{parts:?}: {} of {} flipped bits are found, {:.1} %", sum.0, sum.1, sum.0 as f64 * 100.0 / sum.1 as f64);
+        sum.0 * 100 >= sum.1 * SHARE
+    };
+    println!("{} files under {program}", files.len());
+    let header = share(&[Part::Header, Part::ProgramHeaders]);
+    let dynamic = share(&[Part::Dynamic]);
+    let relocations = share(&[Part::Relocations]);
+    assert!(header && dynamic && relocations);
+}
