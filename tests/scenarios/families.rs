@@ -79,7 +79,13 @@ const DAMAGES: &[Damage] = &[
     Damage {
         path: "usr/share/tool/husk",
         damage: become_a_husk,
-        words: |_| &["type"],
+        words: |knows| {
+            if knows.modes {
+                &["mode", "type"]
+            } else {
+                &["type"]
+            }
+        },
     },
     Damage {
         path: "usr/share/tool/folder",
@@ -87,7 +93,13 @@ const DAMAGES: &[Damage] = &[
             fs::remove_dir_all(path)?;
             write(path, b"a file")
         },
-        words: |_| &["type"],
+        words: |knows| {
+            if knows.modes {
+                &["mode", "type"]
+            } else {
+                &["type"]
+            }
+        },
     },
     Damage {
         path: "usr/share/tool/linked",

@@ -173,7 +173,7 @@ pub(crate) fn fedora(folder: &Path) -> Result<Tree> {
          cp rpmbuild/RPMS/noarch/tool-1.2-3.noarch.rpm root/tool.rpm
          rpm --root \"$PWD/root\" --define '_dbpath /var/lib/rpm' --install --nodeps root/tool.rpm
          rm root/tool.rpm
-         rpm --root \"$PWD/root\" --define '_dbpath /var/lib/rpm' --verify tool",
+         rpm --root \"$PWD/root\" --define '_dbpath /var/lib/rpm' --verify --nodeps tool",
     )?;
     Ok(Tree {
         root,
