@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use kedge_digest::{Algorithm, Digest};
 
+use super::Dpkg;
 use super::status::{self, Conffile};
-use super::{DATABASE, Dpkg};
 use crate::scan::lines;
 use crate::store::{LARGEST, damaged};
 use crate::{Entry, Error, Kind, name};
@@ -19,14 +19,17 @@ pub(super) fn read(
 ) -> Result<(), Error> {
     let package = &dpkg.packages[index];
     let conffiles = conffiles(dpkg, index)?;
-    let (sums, sums_path) = first(dpkg, dpkg.info(index, "md5sums"))?;
+    let (sums, sums_path) = first(dpkg, dpkg.info(index, "md5sums"));
     let sums = sums.unwrap_or_default();
     let mut sums = Sums::of(dpkg, &sums, &sums_path);
-    let (list, list_path) = first(dpkg, dpkg.info(index, "list"))?;
-    let distroless = sums_path.starts_with(format!("{DATABASE}/status.d"));
-    if list.is_none() && !distroless && !sums.all.is_empty() {
+    let (list, list_path) = first(dpkg, dpkg.info(index, "list"));
+    let store = dpkg.stores[dpkg.store_of[index]].path();
+    let distroless = store
+        .parent()
+        .is_some_and(|folder| folder.ends_with("status.d"));
+    if list.is_none() && !distroless {
         dpkg.complaints.add(format!(
-            "{} is not there; only files with a checksum are known of package {}",
+            "{} cannot be read; only files with a checksum are known of package {}",
             dpkg.root.outside(&list_path).display(),
             package.name
         ));
@@ -126,17 +129,18 @@ fn conffile_kind(md5: &[u8]) -> Kind {
     }
 }
 
-/// The first of the files that is there, and which one it is.
-fn first(dpkg: &Dpkg<'_>, paths: [PathBuf; 3]) -> Result<(Option<Vec<u8>>, PathBuf), Error> {
+/// The first of the files that is there, and which one it is. One that cannot be read is complained of: the others tell
+/// something as well.
+fn first(dpkg: &Dpkg<'_>, paths: [PathBuf; 3]) -> (Option<Vec<u8>>, PathBuf) {
     for path in &paths {
         match dpkg.root.read(path, LARGEST) {
-            Ok(bytes) => return Ok((Some(bytes), path.clone())),
+            Ok(bytes) => return (Some(bytes), path.clone()),
             Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => dpkg.complaints.add(error.to_string()),
         }
     }
     let [path, ..] = paths;
-    Ok((None, path))
+    (None, path)
 }
 
 /// Checksums, sorted by path. Most lists name files in the same order, so that the next one is mostly the one wanted.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use kedge_sysroot::Sysroot;
 
 use changes::{Diversions, Excluded, Overrides, Whose};
-use status::Record;
+use status::{Record, Stanza};
 
 use crate::name::Aliases;
 use crate::scan::{List, Wanted, scan};
@@ -56,6 +56,7 @@ impl<'a> Dpkg<'a> {
             complaints,
         };
         dpkg.read_status()?;
+        dpkg.read_updates();
         dpkg.read_distroless();
         Ok((!dpkg.packages.is_empty()).then_some(dpkg))
     }
@@ -91,19 +92,71 @@ impl<'a> Dpkg<'a> {
         }
     }
 
-    /// How many packages the paragraphs in `path` told.
+    /// How many packages the paragraphs in `path` told; none are kept when that is none.
     fn read_packages(&mut self, path: &Path) -> Result<usize, Error> {
         let store = Store::open(self.root, path)?;
-        let (packages, records) = status::read(&store, &self.complaints)?;
-        let count = packages.len();
+        let stanzas = status::read(&store, &self.complaints)?;
+        let before = self.packages.len();
+        for Stanza { package, record } in stanzas {
+            if let Some(record) = record {
+                self.packages.push(package);
+                self.records.push(record);
+                self.store_of.push(self.stores.len());
+            }
+        }
+        let count = self.packages.len() - before;
         if count > 0 {
-            self.store_of
-                .extend(std::iter::repeat_n(self.stores.len(), count));
             self.stores.push(store);
-            self.packages.extend(packages);
-            self.records.extend(records);
         }
         Ok(count)
+    }
+
+    /// What dpkg was about to write into `status` when it was interrupted: a file a step, in their order.
+    fn read_updates(&mut self) {
+        let folder = Path::new("var/lib/dpkg/updates");
+        let mut names = self.root.read_dir(folder).unwrap_or_default();
+        let digits = |name: &Path| name.as_os_str().as_bytes().iter().all(u8::is_ascii_digit);
+        names.retain(|name| digits(&name.name));
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        for name in names {
+            if let Err(error) = self.read_update(&folder.join(name.name)) {
+                self.complaints.add(error.to_string());
+            }
+        }
+    }
+
+    fn read_update(&mut self, path: &Path) -> Result<(), Error> {
+        let store = Store::open(self.root, path)?;
+        for Stanza { package, record } in status::read(&store, &self.complaints)? {
+            self.complaints.add(format!(
+                "dpkg was interrupted while it changed package {}: dpkg --configure -a goes on",
+                package.name
+            ));
+            let same = |known: &Package| {
+                (&known.name, &known.architecture) == (&package.name, &package.architecture)
+            };
+            let known = self.packages.iter().position(same);
+            match (known, record) {
+                (Some(index), Some(record)) => {
+                    self.packages[index] = package;
+                    self.records[index] = record;
+                    self.store_of[index] = self.stores.len();
+                }
+                (Some(index), None) => {
+                    self.packages.remove(index);
+                    self.records.remove(index);
+                    self.store_of.remove(index);
+                }
+                (None, Some(record)) => {
+                    self.packages.push(package);
+                    self.records.push(record);
+                    self.store_of.push(self.stores.len());
+                }
+                (None, None) => {}
+            }
+        }
+        self.stores.push(store);
+        Ok(())
     }
 
     /// Images without dpkg have a paragraph a package in `status.d`.

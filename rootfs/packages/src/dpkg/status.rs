@@ -6,7 +6,13 @@ use crate::{Error, Family, Package};
 /// More packages than any system has.
 const MOST_PACKAGES: usize = 1 << 18;
 
-/// A package that has files on the system, and where its records are.
+/// What is said of a package; no record when it has no files on the system (any more).
+pub(crate) struct Stanza {
+    pub(crate) package: Package,
+    pub(crate) record: Option<Record>,
+}
+
+/// Where the records of a package that has files are.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// `Multi-Arch: same`: its files in `info/` are called `NAME:ARCHITECTURE.list`.
@@ -28,12 +34,9 @@ struct Paragraph {
     odd: Option<u64>,
 }
 
-/// All packages that have files; paragraphs that make no sense are complained of.
-pub(crate) fn read(
-    store: &Store,
-    complaints: &Complaints,
-) -> Result<(Vec<Package>, Vec<Record>), Error> {
-    let (mut packages, mut records) = (Vec::new(), Vec::new());
+/// All packages; paragraphs that make no sense are complained of.
+pub(crate) fn read(store: &Store, complaints: &Complaints) -> Result<Vec<Stanza>, Error> {
+    let mut stanzas = Vec::new();
     let mut lines = store.lines(0);
     let mut paragraph = Paragraph::default();
     loop {
@@ -45,17 +48,12 @@ pub(crate) fn read(
                 let end = line.is_none();
                 let done = std::mem::take(&mut paragraph);
                 paragraph.began = lines.offset();
-                if let Some((package, record)) = done.finish(store, complaints) {
-                    if packages.len() == MOST_PACKAGES {
-                        return Err(
-                            store.damaged(offset, "there are more packages than make sense")
-                        );
-                    }
-                    packages.push(package);
-                    records.push(record);
+                stanzas.extend(done.finish(store, complaints));
+                if stanzas.len() > MOST_PACKAGES {
+                    return Err(store.damaged(offset, "there are more packages than make sense"));
                 }
                 if end {
-                    return Ok((packages, records));
+                    return Ok(stanzas);
                 }
             }
         }
@@ -90,7 +88,7 @@ impl Paragraph {
         }
     }
 
-    fn finish(self, store: &Store, complaints: &Complaints) -> Option<(Package, Record)> {
+    fn finish(self, store: &Store, complaints: &Complaints) -> Option<Stanza> {
         if let Some(offset) = self.odd {
             complaints.add(store.damaged(offset, "there is no field").to_string());
         }
@@ -116,7 +114,7 @@ impl Paragraph {
             return None;
         };
         match state {
-            "not-installed" | "config-files" => return None,
+            "not-installed" | "config-files" => {}
             "half-installed" => complaints.add(format!(
                 "package {name} is half-installed: unpacking it was interrupted, its files are of two versions"
             )),
@@ -131,17 +129,18 @@ impl Paragraph {
                 "dpkg says that package {name} must be installed again"
             ));
         }
+        let owns_files = !matches!(state, "not-installed" | "config-files");
+        let record = owns_files.then_some(Record {
+            same: self.same,
+            conffiles: self.conffiles,
+        });
         let package = Package {
             family: Family::Dpkg,
             name,
             version: self.version,
             architecture: self.architecture,
         };
-        let record = Record {
-            same: self.same,
-            conffiles: self.conffiles,
-        };
-        Some((package, record))
+        Some(Stanza { package, record })
     }
 }
 

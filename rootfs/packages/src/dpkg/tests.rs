@@ -327,7 +327,7 @@ fn a_lost_list_is_complained_of_and_checksums_name_the_files() {
         "{complaints:?}"
     );
     assert!(
-        complaints[1].contains("hello.list is not there"),
+        complaints[1].contains("hello.list cannot be read"),
         "{complaints:?}"
     );
 }
@@ -348,6 +348,57 @@ fn an_empty_status_is_replaced_by_the_one_before() {
         complaints.iter().any(|text| text.contains("status-old")),
         "{complaints:?}"
     );
+}
+
+/// A power cut while dpkg worked: the steps that it had taken are in `updates`.
+#[test]
+fn steps_of_an_interrupted_dpkg_count() {
+    let step = |name: &str, status: &str, version: &str| {
+        format!("Package: {name}\nStatus: {status}\nVersion: {version}\nArchitecture: amd64\n")
+    };
+    let small = Small::new(&[
+        (
+            "var/lib/dpkg/status",
+            &format!("{HELLO}\n{}", step("gone", "install ok installed", "1")),
+        ),
+        (
+            "var/lib/dpkg/updates/0000",
+            &step("hello", "install reinstreq half-installed", "1"),
+        ),
+        (
+            "var/lib/dpkg/updates/0001",
+            &step("hello", "install ok unpacked", "2"),
+        ),
+        (
+            "var/lib/dpkg/updates/0002",
+            &step("gone", "deinstall ok config-files", "1"),
+        ),
+        (
+            "var/lib/dpkg/updates/0003",
+            &step("new", "install ok unpacked", "1"),
+        ),
+        (
+            "var/lib/dpkg/updates/tmp.i",
+            &step("never", "install ok unpacked", "1"),
+        ),
+    ]);
+    let root = small.root();
+    let dpkg = Dpkg::open(&root).unwrap().unwrap();
+    let found: Vec<String> = dpkg
+        .packages()
+        .iter()
+        .map(|package| format!("{} {}", package.name, package.version))
+        .collect();
+    assert_eq!(found, ["hello 2", "new 1"]);
+    let complaints = dpkg.complaints();
+    let told = |words: &str| complaints.iter().any(|complaint| complaint.contains(words));
+    assert!(
+        told("interrupted while it changed package gone"),
+        "{complaints:?}"
+    );
+    for index in 0..2 {
+        dpkg.entries(index, &mut |_| {}).unwrap();
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Not read: encrypted and checksummed databases, and B-trees; rpm makes none.
 
-use super::chain::{Blob, Pages, Piece, check_lengths};
+use super::chain::{Blob, Blobs, Pages, Piece};
 use crate::Error;
 use crate::store::{Complaints, Store};
 
@@ -198,7 +198,7 @@ impl Pages for Berkeley {
     }
 
     fn blobs(&self, complaints: &Complaints) -> Result<Vec<Blob>, Error> {
-        let mut blobs = Vec::new();
+        let mut blobs = Blobs::new(self.store.length());
         let mut buffer = vec![0; self.page_size as usize];
         // No page is in two buckets, or twice in one.
         let mut left = self.pages;
@@ -213,7 +213,9 @@ impl Pages for Berkeley {
                 left -= 1;
                 match self.hash_page(page, &mut buffer) {
                     Ok((some, next)) => {
-                        blobs.extend(some);
+                        for blob in some {
+                            blobs.push(blob, &self.store)?;
+                        }
                         page = next;
                     }
                     Err(error) => {
@@ -224,8 +226,8 @@ impl Pages for Berkeley {
             }
         }
         // Nearly as they lie on the disk: a header is written in one go.
+        let mut blobs = blobs.into_vec();
         blobs.sort_by_key(|blob| (blob.first.next, blob.first.offset));
-        check_lengths(self, &blobs, self.store.length())?;
         Ok(blobs)
     }
 }

@@ -99,17 +99,38 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Records do not overlap: together they cannot be longer than the file.
-pub(super) fn check_lengths(pages: &dyn Pages, blobs: &[Blob], most: u64) -> Result<(), Error> {
-    let mut all = 0u64;
-    for blob in blobs {
-        all = all.saturating_add(blob.length);
-        if all > most {
-            let why = "its records are longer than itself";
-            return Err(pages
-                .store(blob.first.in_log)
-                .damaged(blob.first.offset, why));
+/// More packages than any system has.
+const MOST_BLOBS: usize = 1 << 18;
+
+/// The records that were found. They do not overlap: together they cannot be longer than the file, whatever it says.
+pub(super) struct Blobs {
+    all: Vec<Blob>,
+    room: u64,
+}
+
+impl Blobs {
+    /// `room` is how long the file is.
+    pub(super) fn new(room: u64) -> Blobs {
+        Blobs {
+            all: Vec::new(),
+            room,
         }
     }
-    Ok(())
+
+    pub(super) fn push(&mut self, blob: Blob, store: &Store) -> Result<(), Error> {
+        let too_many = |why: &str| Err(store.damaged(blob.first.offset, why));
+        if self.all.len() == MOST_BLOBS {
+            return too_many("there are more packages than make sense");
+        }
+        match self.room.checked_sub(blob.length) {
+            Some(room) => self.room = room,
+            None => return too_many("its records are longer than itself"),
+        }
+        self.all.push(blob);
+        Ok(())
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Blob> {
+        self.all
+    }
 }

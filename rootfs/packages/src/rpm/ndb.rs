@@ -1,7 +1,7 @@
 //! rpm's own database, `Packages.db` of SUSE (`lib/backend/ndb/rpmpkg.c`): a table of slots at the beginning says where each
 //! header is; each header has an Adler-32 checksum behind it. Numbers are little-endian.
 
-use super::chain::{Blob, Pages, Piece, check_lengths};
+use super::chain::{Blob, Blobs, Pages, Piece};
 use crate::Error;
 use crate::store::{Complaints, Store};
 
@@ -88,7 +88,7 @@ impl Pages for Ndb {
     }
 
     fn blobs(&self, complaints: &Complaints) -> Result<Vec<Blob>, Error> {
-        let mut blobs = Vec::new();
+        let mut blobs = Blobs::new(self.store.length());
         let mut page = vec![0; PAGE as usize];
         let mut from = HEADER_SIZE;
         while from < self.slots {
@@ -96,15 +96,16 @@ impl Pages for Ndb {
             self.store.read_at(from, &mut page[..length])?;
             for (index, slot) in page[..length].chunks_exact(SLOT_SIZE).enumerate() {
                 match self.blob(slot, from + (index * SLOT_SIZE) as u64) {
-                    Ok(blob) => blobs.extend(blob),
+                    Ok(Some(blob)) => blobs.push(blob, &self.store)?,
+                    Ok(None) => {}
                     Err(error) => complaints.add(error.to_string()),
                 }
             }
             from += length as u64;
         }
         // As they lie on the disk.
+        let mut blobs = blobs.into_vec();
         blobs.sort_by_key(|blob| blob.first.offset);
-        check_lengths(self, &blobs, self.store.length())?;
         Ok(blobs)
     }
 
