@@ -16,6 +16,7 @@ mod program;
 pub mod shown;
 mod system;
 mod trouble;
+mod uses;
 pub mod verify;
 
 use std::io::{self, Write};
@@ -33,6 +34,7 @@ pub use trouble::Trouble;
 
 use arguments::Question;
 use program::Diagnosis;
+use uses::Graph;
 
 /// Prints what is known of one file as `doctor` would: nothing when it is whole.
 pub fn print(examined: &Examined, root: &Path) -> String {
@@ -58,7 +60,67 @@ pub fn main(arguments: &[String]) -> ExitCode {
     };
     match arguments.question {
         Question::Broken(files) => broken(&root, &files, arguments.json),
-        Question::Why(_) | Question::Uses(_) => fail("not yet"),
+        Question::Why(file) => ask(&root, |graph| {
+            let tree = graph.why(&root, &file)?;
+            Ok(match arguments.json {
+                true => json::object(&[("tree", json::array(tree.lines().map(json::text)))]) + "\n",
+                false => tree,
+            })
+        }),
+        Question::Uses(library) => ask(&root, |graph| {
+            let programs = graph.uses(&root, &library)?;
+            Ok(match arguments.json {
+                true => {
+                    let paths = programs
+                        .iter()
+                        .map(|p| json::text(&format!("/{}", p.to_string_lossy())));
+                    json::object(&[("programs", json::array(paths))]) + "\n"
+                }
+                false => programs
+                    .iter()
+                    .map(|path| shown::path(path) + "\n")
+                    .collect(),
+            })
+        }),
+    }
+}
+
+/// Answers a question about all ELF files.
+fn ask(root: &Sysroot, answer: impl Fn(&Graph) -> Result<String, uses::Error>) -> ExitCode {
+    let databases = match kedge_packages::open(root) {
+        Ok(databases) if databases.is_empty() => return fail(&mounted::no_database(root.path())),
+        Ok(databases) => databases,
+        Err(error) => return fail(&format!("the package database cannot be read: {error}")),
+    };
+    kedge_progress::interrupt::watch();
+    let packages: usize = databases.iter().map(|d| d.packages().len()).sum();
+    eprintln!("doctor: asking the programs and libraries of {packages} packages what they need");
+    let graph = Graph::of(root, &databases);
+    let text = graph.and_then(|graph| {
+        for complaint in &graph.complaints {
+            eprintln!("doctor: {}", shown::text(complaint));
+        }
+        answer(&graph)
+    });
+    match text {
+        Ok(text) => match write(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(code) => code,
+        },
+        Err(error @ uses::Error::Interrupted) => {
+            eprintln!("doctor: {error}");
+            ExitCode::from(130)
+        }
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn write(text: &str) -> Result<(), ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(fail(&format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -105,11 +167,8 @@ fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool, hint: Option<Str
     } else {
         diagnosis.troubles.iter().map(Trouble::text).collect()
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return fail(&format!("cannot write to stdout: {error}"));
-        }
-        _ => {}
+    if let Err(code) = write(&text) {
+        return code;
     }
     for complaint in &diagnosis.complaints {
         eprintln!("doctor: {}", shown::text(complaint));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_json as json;
 
-use crate::verify::{lines, as_json};
+use crate::verify::{as_json, lines};
 use crate::{Difference, Examined, Gravity, shown};
 
 /// How wide a line is that is broken.

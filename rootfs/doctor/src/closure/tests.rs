@@ -38,10 +38,7 @@ fn the_libraries_are_those_that_ldd_lists() {
             count += 1;
         }
         let libraries = closure.members.iter().filter(|m| m.role == Role::Library);
-        assert_eq!(
-            libraries.filter(|m| m.wanted_by.is_some()).count() >= count,
-            true
-        );
+        assert!(libraries.filter(|m| m.wanted_by.is_some()).count() >= count);
         assert!(count > 1, "{program}");
     }
 }

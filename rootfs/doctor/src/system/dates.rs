@@ -48,10 +48,10 @@ pub(super) fn burst(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> Opt
             };
             let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             // Written then, as opposed to dated so by a package manager afterwards.
-            let written = (stat.st_ctime as i64).abs_diff(stat.st_mtime as i64) <= 2;
+            let written = stat.st_ctime.abs_diff(stat.st_mtime) <= 2;
             all += usize::from(regular);
             if regular && written {
-                let at = seconds.entry(stat.st_mtime as i64).or_default();
+                let at = seconds.entry(stat.st_mtime).or_default();
                 at.push(path);
             }
         }
