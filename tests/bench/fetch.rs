@@ -56,7 +56,9 @@ fn main() -> Result<()> {
                     .arg(&to);
                 let mut curl = Command::new("curl");
                 curl.args(["--silent", "--show-error", "--fail", &url, "-o"])
-                    .arg(&to);
+                    .arg(&to)
+                    .arg("--cacert")
+                    .arg(&certificate);
                 for (command, runs) in [fetch, curl].iter_mut().zip(&mut runs) {
                     command
                         .env("SSL_CERT_FILE", &certificate)
@@ -68,10 +70,9 @@ fn main() -> Result<()> {
                 let rate = SIZE as f64 / 1e6 / median(runs.iter().map(|r| r.0)).as_secs_f64();
                 (rate, runs.iter().map(|r| r.1).max().unwrap_or(0))
             });
-            let place = if to.starts_with("/dev") {
-                "nowhere"
-            } else {
-                "a file in memory"
+            let place = match to == Path::new("/dev/null") {
+                true => "nowhere",
+                false => "a file in memory",
             };
             println!(
                 "| {scheme}, to {place} | {:.0} | {:.0} | {:.0} % | {:.1} | {:.1} |",
