@@ -80,7 +80,7 @@ pub use folder::{Folder, scenario};
 pub use frame::{Frame, Kind, Mac};
 pub use http::{HttpRecorder, Request};
 pub use image_tool::ImageTool;
-pub use machine::{Controller, Firmware, Machine, Medium, Nic};
+pub use machine::{Controller, Firmware, Machine, Medium, Nic, Source};
 pub use media::{Media, Pace};
 pub use mirror::Mirror;
 pub use network::Network;

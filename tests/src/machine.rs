@@ -115,6 +115,14 @@ impl Source {
     }
 }
 
+impl Source {
+    /// An image of QEMU's own format, which can hold snapshots of the machine.
+    pub fn qcow2(path: &Path) -> Self {
+        let path = path.display().to_string().replace(',', ",,");
+        Self(format!("format=qcow2,file={path}"))
+    }
+}
+
 impl From<&Path> for Source {
     fn from(path: &Path) -> Self {
         let path = path.display().to_string().replace(',', ",,");

@@ -178,6 +178,21 @@ impl Running {
         Ok(())
     }
 
+    /// Keeps the whole machine as it is now, in its disk's image, which is [`Source::qcow2`]; QEMU's `-loadvm` goes on from there.
+    pub fn save_snapshot(&mut self, name: &str) -> Result<()> {
+        let said = self.qmp.human(&format!("savevm {name}"))?;
+        if !said.trim().is_empty() {
+            bail!("QEMU keeps no snapshot: {said}");
+        }
+        Ok(())
+    }
+
+    /// Cuts the power: QEMU is killed, and with it what it has not written of the disk's tables.
+    pub fn cut_power(mut self) {
+        // No screen is asked for: the machine would go on meanwhile.
+        self.off = true;
+    }
+
     /// Presses the power button.
     pub fn press_power_button(&mut self) -> Result<()> {
         self.qmp.execute("system_powerdown", json!({})).map(drop)

@@ -24,7 +24,7 @@ pub struct Disk(PathBuf);
 
 impl Disk {
     /// One that is there.
-    pub(crate) fn at(path: &Path) -> Self {
+    pub fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
@@ -57,6 +57,14 @@ impl Disk {
         mount.args(["-t", "ext4", "-o", &format!("loop,offset={START}")]);
         output(mount.arg(&self.0).arg(on), None)?;
         Ok(Mounted(on.to_owned()))
+    }
+
+    /// Has e2fsck(8) look at all of the file system, once its journal was replayed.
+    pub fn check(&self) -> Result<()> {
+        let mut e2fsck = Command::new("/sbin/e2fsck");
+        e2fsck.args(["-f", "-n"]);
+        e2fsck.arg(format!("{}?offset={START}", self.0.display()));
+        output(&mut e2fsck, None).map(drop)
     }
 
     /// What debugfs(8) says to `command`: the file system is read, and written where `write`, without being mounted.
