@@ -119,8 +119,14 @@ pub const PACKAGES: &[Package] = &[
     test("chrony", "the time server in the scenarios' own networks"),
     test("iproute2", "makes the scenarios' own networks"),
     test("util-linux", "unshare, mkswap"),
-    test("rpm", "rpmbuild, whose packages are read, and rpm, whose databases are"),
-    test("libarchive-tools", "bsdtar, with which Arch's packages are made"),
+    test(
+        "rpm",
+        "rpmbuild, whose packages are read, and rpm, whose databases are",
+    ),
+    test(
+        "libarchive-tools",
+        "bsdtar, with which Arch's packages are made",
+    ),
     test("libcap2-bin", "setcap, whose attributes are compared"),
     test("zstd", "packs what is unpacked"),
     test("procps", "kill, for the builds that are interrupted"),

@@ -31,13 +31,21 @@ fn prepare(folder: &Folder, victim: &Victim, disk: &Path) -> Result<()> {
     let mirror = victim.mirror(&folder.path().join("web"))?;
     let package = mirror.package("libssl3")?;
     network.serve_http(package.parent().context("it is in a folder")?)?;
-    let name = package.file_name().context("it has a name")?.to_string_lossy().into_owned();
+    let name = package
+        .file_name()
+        .context("it has a name")?
+        .to_string_lossy()
+        .into_owned();
     let mut machine = machine(folder, disk, "prepared")?
         .nic_on(network.lan(), Nic::Virtio)
         .start()?;
     machine.wait_for_shell()?;
-    machine.run("ip address add 192.0.2.9/24 dev eth0; ip link set eth0 up; sleep 1; mount /dev/vda1 /mnt")?;
-    machine.run(&format!("wget -q -O /tmp/package.deb http://192.0.2.1/{name} && sync"))?;
+    machine.run(
+        "ip address add 192.0.2.9/24 dev eth0; ip link set eth0 up; sleep 1; mount /dev/vda1 /mnt",
+    )?;
+    machine.run(&format!(
+        "wget -q -O /tmp/package.deb http://192.0.2.1/{name} && sync"
+    ))?;
     machine.save_snapshot("ready")?;
     machine.cut_power();
     Ok(())
@@ -53,7 +61,13 @@ fn machine<'a>(folder: &'a Folder, disk: &Path, name: &str) -> Result<Machine<'a
 
 /// A copy of the prepared machine, which goes on.
 fn go_on(folder: &Folder, network: &Network, prepared: &Path, copy: &Path) -> Result<Running> {
-    output(Command::new("cp").arg("--sparse=always").arg(prepared).arg(copy), None)?;
+    output(
+        Command::new("cp")
+            .arg("--sparse=always")
+            .arg(prepared)
+            .arg(copy),
+        None,
+    )?;
     let machine = machine(folder, copy, "cut")?.nic_on(network.lan(), Nic::Virtio);
     let mut machine = machine.arguments(&["-loadvm", "ready"]).start()?;
     machine.console()?.wait_for_prompt(PATIENCE)?;
@@ -129,8 +143,13 @@ fn a_file_is_the_old_one_or_the_new_one_whenever_the_power_fails() {
             *(if is_new { &mut news } else { &mut olds }) += 1;
         }
         let outcomes: String = outcomes.into_iter().collect();
-        println!("repair takes {whole:?}; power cut {CUTS} times, in order: {outcomes}: {olds} old, {news} new");
-        ensure!(olds > 0 && news > 0, "all points were on one side: {outcomes}");
+        println!(
+            "repair takes {whole:?}; power cut {CUTS} times, in order: {outcomes}: {olds} old, {news} new"
+        );
+        ensure!(
+            olds > 0 && news > 0,
+            "all points were on one side: {outcomes}"
+        );
         for file in [&prepared, &copy] {
             fs::remove_file(file)?;
         }

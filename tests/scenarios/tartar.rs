@@ -23,7 +23,10 @@ fn links(tree: &Tree) -> Result<Vec<String>> {
         if path.extension().is_none_or(|end| end != "list") {
             continue;
         }
-        for name in fs::read_to_string(&path)?.lines().filter(|name| *name != "/.") {
+        for name in fs::read_to_string(&path)?
+            .lines()
+            .filter(|name| *name != "/.")
+        {
             // Below the folders that are links themselves, each has a second name.
             let below_usr = name.starts_with("/usr/");
             if below_usr && tree.change(name, |path| Ok(path.is_symlink()))? {
@@ -46,7 +49,10 @@ fn verify(kedge: &ImageTool, tree: &Tree) -> Result<Vec<String>> {
     let answer: Value = serde_json::from_slice(&said.stdout)
         .with_context(|| format!("verify ended with {:?}: {}", said.status, said.stderr))?;
     let damaged = answer["damaged"].as_array().context("no list")?;
-    ensure!(said.status == Some(i32::from(!damaged.is_empty())), "{said:?}");
+    ensure!(
+        said.status == Some(i32::from(!damaged.is_empty())),
+        "{said:?}"
+    );
     let paths = damaged.iter().filter_map(|one| one["path"].as_str());
     let mut paths: Vec<String> = paths.map(str::to_owned).collect();
     paths.sort();
@@ -62,7 +68,10 @@ fn empty_files_in_place_of_links_are_found_and_repaired() {
         let mut network = Network::new(&folder.folder("network")?)?;
         let mirror = victim.mirror(&folder.path().join("web"))?;
         network.serve_http(mirror.folder())?;
-        ensure!(verify(&kedge, &tree)?.is_empty(), "a whole system is damaged");
+        ensure!(
+            verify(&kedge, &tree)?.is_empty(),
+            "a whole system is damaged"
+        );
 
         let all = links(&tree)?;
         let mut chance = Chance::told(1);
@@ -74,7 +83,10 @@ fn empty_files_in_place_of_links_are_found_and_repaired() {
             }
         }
         damaged.sort();
-        let targets: Vec<PathBuf> = damaged.iter().map(|name| target(&tree, name)).collect::<Result<_>>()?;
+        let targets: Vec<PathBuf> = damaged
+            .iter()
+            .map(|name| target(&tree, name))
+            .collect::<Result<_>>()?;
         for name in &damaged {
             tree.change(name, |path| {
                 fs::remove_file(path)?;
@@ -83,16 +95,27 @@ fn empty_files_in_place_of_links_are_found_and_repaired() {
             })?;
         }
         let found = verify(&kedge, &tree)?;
-        ensure!(found.iter().eq(damaged.iter().copied()), "damaged are {damaged:?}, found is {found:?}");
+        ensure!(
+            found.iter().eq(damaged.iter().copied()),
+            "damaged are {damaged:?}, found is {found:?}"
+        );
 
         let from = "http://192.0.2.1/debian";
         let repair = ["repair", tree.text()?, "--all-damaged", "--from", from];
-        kedge.run_at(Some(network.lan()), &repair, PATIENCE)?.success()?;
+        kedge
+            .run_at(Some(network.lan()), &repair, PATIENCE)?
+            .success()?;
         for (name, before) in damaged.iter().zip(&targets) {
             ensure!(target(&tree, name)? == *before, "{name} leads elsewhere");
         }
-        ensure!(verify(&kedge, &tree)?.is_empty(), "something is damaged still");
-        println!("{DAMAGED} of {} links were damaged, found and repaired", all.len());
+        ensure!(
+            verify(&kedge, &tree)?.is_empty(),
+            "something is damaged still"
+        );
+        println!(
+            "{DAMAGED} of {} links were damaged, found and repaired",
+            all.len()
+        );
         fs::remove_dir_all(tree.path())?;
         Ok(())
     });

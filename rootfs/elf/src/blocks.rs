@@ -8,7 +8,9 @@ use std::fmt;
 use std::hash::Hasher as _;
 use std::ops::Range;
 
-use goblin::elf::section_header::{SHF_EXECINSTR, SHT_DYNSYM, SHT_PROGBITS, SHT_REL, SHT_RELA, SHT_SYMTAB};
+use goblin::elf::section_header::{
+    SHF_EXECINSTR, SHT_DYNSYM, SHT_PROGBITS, SHT_REL, SHT_RELA, SHT_SYMTAB,
+};
 
 use crate::machine::Machine;
 use crate::view::View;
@@ -61,7 +63,10 @@ impl Region {
     pub fn alignment(&self) -> u64 {
         let cut = matches!(self.change, Change::Truncated | Change::Extra);
         let aligned = |to: u64| self.bytes.start % to == 0 && (cut || self.bytes.end % to == 0);
-        [PAGE, SECTOR].into_iter().find(|to| aligned(*to)).unwrap_or(1)
+        [PAGE, SECTOR]
+            .into_iter()
+            .find(|to| aligned(*to))
+            .unwrap_or(1)
     }
 }
 
@@ -71,9 +76,13 @@ impl fmt::Display for Region {
         let (at, length) = (self.bytes.start, self.bytes.end - self.bytes.start);
         match self.change {
             Change::BitFlips { bits: 1, first } => write!(f, "one bit at {first:#x} is flipped"),
-            Change::BitFlips { bits, first } => write!(f, "{bits} bits from {first:#x} on are flipped"),
+            Change::BitFlips { bits, first } => {
+                write!(f, "{bits} bits from {first:#x} on are flipped")
+            }
             Change::Zeroed => write!(f, "{length} bytes at {at:#x} are zero"),
-            Change::Swapped { from } => write!(f, "{length} bytes at {at:#x} are those of {from:#x}"),
+            Change::Swapped { from } => {
+                write!(f, "{length} bytes at {at:#x} are those of {from:#x}")
+            }
             Change::Other => write!(f, "{length} bytes at {at:#x} are something else"),
             Change::Truncated => write!(f, "the last {length} bytes are missing, from {at:#x} on"),
             Change::Extra => write!(f, "{length} bytes too many, from {at:#x} on"),
@@ -93,27 +102,56 @@ pub fn compare_blocks(bad: &[u8], good: &[u8]) -> Vec<Region> {
             continue;
         }
         let start = (number * sector) as u64;
-        let change = change(bad, wanted, start, || index.get_or_insert_with(|| Index::of(good)), good);
+        let change = change(
+            bad,
+            wanted,
+            start,
+            || index.get_or_insert_with(|| Index::of(good)),
+            good,
+        );
         extend(&mut regions, start..start + length as u64, change);
     }
     let (bad, good) = (bad.len() as u64, good.len() as u64);
     if bad < good {
-        regions.push(Region { bytes: bad..good, change: Change::Truncated });
+        regions.push(Region {
+            bytes: bad..good,
+            change: Change::Truncated,
+        });
     } else if good < bad {
-        regions.push(Region { bytes: good..bad, change: Change::Extra });
+        regions.push(Region {
+            bytes: good..bad,
+            change: Change::Extra,
+        });
     }
     regions
 }
 
 /// How one sector is otherwise.
-fn change<'i>(bad: &[u8], wanted: &[u8], start: u64, index: impl FnOnce() -> &'i mut Index, good: &[u8]) -> Change {
+fn change<'i>(
+    bad: &[u8],
+    wanted: &[u8],
+    start: u64,
+    index: impl FnOnce() -> &'i mut Index,
+    good: &[u8],
+) -> Change {
     if bad.iter().all(|&b| b == 0) {
         return Change::Zeroed;
     }
-    let bits = bad.iter().zip(wanted).map(|(a, b)| (a ^ b).count_ones()).sum();
+    let bits = bad
+        .iter()
+        .zip(wanted)
+        .map(|(a, b)| (a ^ b).count_ones())
+        .sum();
     if bits <= MOST_FLIPS {
-        let first = bad.iter().zip(wanted).position(|(a, b)| a != b).unwrap_or(0) as u64;
-        return Change::BitFlips { bits, first: start + first };
+        let first = bad
+            .iter()
+            .zip(wanted)
+            .position(|(a, b)| a != b)
+            .unwrap_or(0) as u64;
+        return Change::BitFlips {
+            bits,
+            first: start + first,
+        };
     }
     match index().find(bad, good) {
         Some(from) => Change::Swapped { from },
@@ -123,9 +161,14 @@ fn change<'i>(bad: &[u8], wanted: &[u8], start: u64, index: impl FnOnce() -> &'i
 
 /// One more bad sector: the end of the region before, or the start of another.
 fn extend(regions: &mut Vec<Region>, bytes: Range<u64>, change: Change) {
-    if let Some(last) = regions.last_mut().filter(|last| last.bytes.end == bytes.start) {
+    if let Some(last) = regions
+        .last_mut()
+        .filter(|last| last.bytes.end == bytes.start)
+    {
         let goes_on = match (last.change, change) {
-            (Change::Swapped { from }, Change::Swapped { from: next }) => next == from + (bytes.start - last.bytes.start),
+            (Change::Swapped { from }, Change::Swapped { from: next }) => {
+                next == from + (bytes.start - last.bytes.start)
+            }
             (Change::Zeroed, Change::Zeroed) | (Change::Other, Change::Other) => true,
             _ => false,
         };
@@ -143,7 +186,9 @@ struct Index(Vec<(u64, u64)>);
 impl Index {
     fn of(good: &[u8]) -> Index {
         let sectors = good.chunks_exact(SECTOR as usize).enumerate();
-        let mut all: Vec<(u64, u64)> = sectors.map(|(number, sector)| (hash(sector), number as u64 * SECTOR)).collect();
+        let mut all: Vec<(u64, u64)> = sectors
+            .map(|(number, sector)| (hash(sector), number as u64 * SECTOR))
+            .collect();
         all.sort_unstable();
         Index(all)
     }
@@ -152,7 +197,9 @@ impl Index {
     fn find(&self, sector: &[u8], good: &[u8]) -> Option<u64> {
         let wanted = hash(sector);
         let first = self.0.partition_point(|(hash, _)| *hash < wanted);
-        let mut same = self.0[first..].iter().take_while(|(hash, _)| *hash == wanted);
+        let mut same = self.0[first..]
+            .iter()
+            .take_while(|(hash, _)| *hash == wanted);
         let (_, at) = *same.next()?;
         let is_same = good.get(at as usize..)?.starts_with(sector);
         (same.next().is_none() && is_same).then_some(at)
@@ -168,7 +215,9 @@ fn hash(sector: &[u8]) -> u64 {
 /// Sectors of nothing but zeros among code, relocations, symbols and unwinding tables, where there are none by nature, with what
 /// they are among. Zeroed data cannot be told from data that is zero.
 pub fn zeroed(bytes: &[u8]) -> Vec<(Region, String)> {
-    View::read(bytes).map(|view| zeroed_in(&view)).unwrap_or_default()
+    View::read(bytes)
+        .map(|view| zeroed_in(&view))
+        .unwrap_or_default()
 }
 
 pub(crate) fn zeroed_in(view: &View<'_>) -> Vec<(Region, String)> {
@@ -180,22 +229,33 @@ pub(crate) fn zeroed_in(view: &View<'_>) -> Vec<(Region, String)> {
     if view.sections.is_empty() {
         for program in view.loads().filter(|p| p.is_executable()) {
             let range = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
-            let whole = zero_runs(view, range).into_iter().map(|region| (region, "what is executed".to_owned()));
+            let whole = zero_runs(view, range)
+                .into_iter()
+                .map(|region| (region, "what is executed".to_owned()));
             // Older linkers put read-only data into the same segment.
             found.extend(whole.filter(|_| program.p_offset > 0));
         }
         return found;
     }
     let has_none = |s: &&crate::view::Section| {
-        let code = s.header.sh_type == SHT_PROGBITS && s.header.sh_flags & u64::from(SHF_EXECINSTR) != 0;
-        let table = matches!(s.header.sh_type, SHT_RELA | SHT_REL | SHT_DYNSYM | SHT_SYMTAB);
+        let code =
+            s.header.sh_type == SHT_PROGBITS && s.header.sh_flags & u64::from(SHF_EXECINSTR) != 0;
+        let table = matches!(
+            s.header.sh_type,
+            SHT_RELA | SHT_REL | SHT_DYNSYM | SHT_SYMTAB
+        );
         code || table || matches!(s.name.as_str(), ".eh_frame" | ".eh_frame_hdr")
     };
     for section in view.sections.iter().filter(has_none) {
         // Between functions x86's linkers put instructions that do nothing; others put zeros up to the next page.
-        let padded = !matches!(Machine::of(view.header.e_machine), Some(Machine::X86_64 | Machine::I386));
+        let padded = !matches!(
+            Machine::of(view.header.e_machine),
+            Some(Machine::X86_64 | Machine::I386)
+        );
         let padded = padded && section.header.sh_type == SHT_PROGBITS;
-        let runs = zero_runs(view, section.range()).into_iter().filter(|r| !padded || r.bytes.end % PAGE != 0);
+        let runs = zero_runs(view, section.range())
+            .into_iter()
+            .filter(|r| !padded || r.bytes.end % PAGE != 0);
         found.extend(runs.map(|region| (region, section.name.clone())));
     }
     found
@@ -207,7 +267,10 @@ fn zero_runs(view: &View<'_>, range: Range<u64>) -> Vec<Region> {
     let mut start = range.start.next_multiple_of(SECTOR);
     let end = range.end.min(view.len());
     while let Some(next) = start.checked_add(SECTOR).filter(|next| *next <= end) {
-        if view.part(start..next).is_some_and(|sector| sector.iter().all(|&b| b == 0)) {
+        if view
+            .part(start..next)
+            .is_some_and(|sector| sector.iter().all(|&b| b == 0))
+        {
             extend(&mut regions, start..next, Change::Zeroed);
         }
         start = next;
@@ -221,27 +284,56 @@ mod tests {
 
     /// No two sectors alike.
     fn sample(length: usize) -> Vec<u8> {
-        (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 | 1).collect()
+        (0..length as u64)
+            .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8 | 1)
+            .collect()
     }
 
     fn compared(change: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
         let good = sample(16384);
         let mut bad = good.clone();
         change(&mut bad);
-        compare_blocks(&bad, &good).iter().map(|r| format!("{r}; {}", r.alignment())).collect()
+        compare_blocks(&bad, &good)
+            .iter()
+            .map(|r| format!("{r}; {}", r.alignment()))
+            .collect()
     }
 
     #[test]
     fn each_kind_of_damage_is_called_by_its_name() {
         assert_eq!(compared(|_| ()), Vec::<String>::new());
-        assert_eq!(compared(|bad| bad[5000] ^= 4), ["one bit at 0x1388 is flipped; 512"]);
-        assert_eq!(compared(|bad| bad[4096..8192].fill(0)), ["4096 bytes at 0x1000 are zero; 4096"]);
-        assert_eq!(compared(|bad| bad[512..1536].fill(0)), ["1024 bytes at 0x200 are zero; 512"]);
-        assert_eq!(compared(|bad| bad.copy_within(8192..12288, 4096)), ["4096 bytes at 0x1000 are those of 0x2000; 4096"]);
-        assert_eq!(compared(|bad| bad[1024..1536].fill(7)), ["512 bytes at 0x400 are something else; 512"]);
-        assert_eq!(compared(|bad| bad.truncate(10000)), ["the last 6384 bytes are missing, from 0x2710 on; 1"]);
-        assert_eq!(compared(|bad| bad.truncate(8192)), ["the last 8192 bytes are missing, from 0x2000 on; 4096"]);
-        assert_eq!(compared(|bad| bad.extend([1, 2, 3])), ["3 bytes too many, from 0x4000 on; 4096"]);
+        assert_eq!(
+            compared(|bad| bad[5000] ^= 4),
+            ["one bit at 0x1388 is flipped; 512"]
+        );
+        assert_eq!(
+            compared(|bad| bad[4096..8192].fill(0)),
+            ["4096 bytes at 0x1000 are zero; 4096"]
+        );
+        assert_eq!(
+            compared(|bad| bad[512..1536].fill(0)),
+            ["1024 bytes at 0x200 are zero; 512"]
+        );
+        assert_eq!(
+            compared(|bad| bad.copy_within(8192..12288, 4096)),
+            ["4096 bytes at 0x1000 are those of 0x2000; 4096"]
+        );
+        assert_eq!(
+            compared(|bad| bad[1024..1536].fill(7)),
+            ["512 bytes at 0x400 are something else; 512"]
+        );
+        assert_eq!(
+            compared(|bad| bad.truncate(10000)),
+            ["the last 6384 bytes are missing, from 0x2710 on; 1"]
+        );
+        assert_eq!(
+            compared(|bad| bad.truncate(8192)),
+            ["the last 8192 bytes are missing, from 0x2000 on; 4096"]
+        );
+        assert_eq!(
+            compared(|bad| bad.extend([1, 2, 3])),
+            ["3 bytes too many, from 0x4000 on; 4096"]
+        );
     }
 
     #[test]

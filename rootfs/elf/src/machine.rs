@@ -1,9 +1,7 @@
 //! Which relocations the dynamic linker knows on which machine, and what each does. The numbers are those of glibc's elf.h
 //! and each machine's psABI; the sets are what glibc's `elf_machine_rel` and `elf_machine_rela` accept.
 
-use goblin::elf::header::{
-    EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64,
-};
+use goblin::elf::header::{EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 
 /// What a relocation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,10 +19,15 @@ pub(crate) struct Note<'a> {
 /// All notes of a segment, and where reading them ended.
 pub(crate) fn notes<'a>(view: &View<'a>, segment: &ProgramHeader) -> (Vec<Note<'a>>, u64) {
     let align = if segment.p_align == 8 { 8 } else { 4 };
-    let end = segment.p_offset.saturating_add(segment.p_filesz).min(view.len());
+    let end = segment
+        .p_offset
+        .saturating_add(segment.p_filesz)
+        .min(view.len());
     let (mut notes, mut at) = (Vec::new(), segment.p_offset);
     while notes.len() < MOST_NOTES && at.saturating_add(12) <= end {
-        let Some((note, next)) = one(view, at, align) else { break };
+        let Some((note, next)) = one(view, at, align) else {
+            break;
+        };
         if next > end.next_multiple_of(align) {
             break;
         }

@@ -52,7 +52,12 @@ impl Object {
             return None;
         }
         let view = View::read(bytes)?;
-        let texts = |tag: u64| view.dynamic.iter().filter(move |e| e.tag == tag).filter_map(|e| view.string(e.value).map(text));
+        let texts = |tag: u64| {
+            view.dynamic
+                .iter()
+                .filter(move |e| e.tag == tag)
+                .filter_map(|e| view.string(e.value).map(text))
+        };
         let folders = |tag: u64| -> Vec<String> {
             let split = |list: String| list.split(':').map(str::to_owned).collect::<Vec<_>>();
             texts(tag).flat_map(split).collect()
@@ -68,7 +73,10 @@ impl Object {
             rpath: folders(DT_RPATH),
             runpath: folders(DT_RUNPATH),
             no_default_folders: flags & DF_1_NODEFLIB != 0,
-            versions_needed: needed(&view).iter().filter_map(|n| version_needed(&view, n)).collect(),
+            versions_needed: needed(&view)
+                .iter()
+                .filter_map(|n| version_needed(&view, n))
+                .collect(),
             versions_provided: versions_provided(&view),
             build_id: build_id(&view),
         })
@@ -83,7 +91,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn version_needed(view: &View<'_>, needed: &Needed) -> Option<VersionNeeded> {
-    let versions = needed.names.iter().filter_map(|n| Some((view.string(n.name).map(text)?, n.flags & WEAK != 0)));
+    let versions = needed
+        .names
+        .iter()
+        .filter_map(|n| Some((view.string(n.name).map(text)?, n.flags & WEAK != 0)));
     Some(VersionNeeded {
         library: view.string(needed.file).map(text)?,
         versions: versions.collect(),
@@ -92,8 +103,13 @@ fn version_needed(view: &View<'_>, needed: &Needed) -> Option<VersionNeeded> {
 
 fn versions_provided(view: &View<'_>) -> Vec<String> {
     let all = defined(view);
-    let names = all.iter().filter(|d| d.flags & BASE == 0).filter_map(|d| d.names.first());
-    names.filter_map(|(name, _)| view.string(*name).map(text)).collect()
+    let names = all
+        .iter()
+        .filter(|d| d.flags & BASE == 0)
+        .filter_map(|d| d.names.first());
+    names
+        .filter_map(|(name, _)| view.string(*name).map(text))
+        .collect()
 }
 
 fn build_id(view: &View<'_>) -> Option<String> {

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use goblin::elf::dynamic::{
-    DT_GNU_HASH, DT_HASH, DT_JMPREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_SYMTAB, DT_VERDEF, DT_VERNEED,
-    DT_VERSYM,
+    DT_GNU_HASH, DT_HASH, DT_JMPREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_SYMTAB,
+    DT_VERDEF, DT_VERNEED, DT_VERSYM,
 };
 use goblin::elf::program_header::PT_NOTE;
 use goblin::elf::{ProgramHeader, SectionHeader, Sym};
@@ -30,18 +30,32 @@ pub fn parts(bytes: &[u8]) -> Vec<(Part, Range<u64>)> {
         }
     };
     let (start, size) = (view.header.e_phoff, ProgramHeader::size(view.ctx) as u64);
-    add(Part::ProgramHeaders, start..start.saturating_add(size * u64::from(view.header.e_phnum)));
+    add(
+        Part::ProgramHeaders,
+        start..start.saturating_add(size * u64::from(view.header.e_phnum)),
+    );
     let (start, size) = (view.header.e_shoff, SectionHeader::size(view.ctx) as u64);
-    add(Part::SectionHeaders, start..start.saturating_add(size * view.sections.len() as u64));
+    add(
+        Part::SectionHeaders,
+        start..start.saturating_add(size * view.sections.len() as u64),
+    );
     add(Part::Dynamic, view.dynamic_range.clone());
-    for (table, size) in [(DT_RELA, DT_RELASZ), (DT_REL, DT_RELSZ), (DT_JMPREL, DT_PLTRELSZ), (DT_RELR, DT_RELRSZ)] {
+    for (table, size) in [
+        (DT_RELA, DT_RELASZ),
+        (DT_REL, DT_RELSZ),
+        (DT_JMPREL, DT_PLTRELSZ),
+        (DT_RELR, DT_RELRSZ),
+    ] {
         if let Some(range) = table_range(&view, table, size) {
             add(Part::Relocations, range);
         }
     }
     if let Some(start) = pointer(&view, DT_SYMTAB) {
         let size = Sym::size(view.ctx.container) as u64;
-        add(Part::Symbols, start..start.saturating_add(size * symbol_count(&view)));
+        add(
+            Part::Symbols,
+            start..start.saturating_add(size * symbol_count(&view)),
+        );
     }
     add(Part::Strings, view.strings());
     for (part, tag) in [
@@ -51,13 +65,20 @@ pub fn parts(bytes: &[u8]) -> Vec<(Part, Range<u64>)> {
         (Part::Versions, DT_VERNEED),
         (Part::Versions, DT_VERDEF),
     ] {
-        let section = view.tag(tag).and_then(|e| view.sections.iter().find(|s| s.header.sh_addr == e.value && s.is_loaded()));
+        let section = view.tag(tag).and_then(|e| {
+            view.sections
+                .iter()
+                .find(|s| s.header.sh_addr == e.value && s.is_loaded())
+        });
         if let Some(section) = section {
             add(part, section.range());
         }
     }
     for note in view.programs.iter().filter(|p| p.p_type == PT_NOTE) {
-        add(Part::Notes, note.p_offset..note.p_offset.saturating_add(note.p_filesz));
+        add(
+            Part::Notes,
+            note.p_offset..note.p_offset.saturating_add(note.p_filesz),
+        );
     }
     parts.sort_by_key(|(part, range)| (*part as u8, range.start));
     parts
@@ -80,10 +101,13 @@ pub(crate) fn symbol_count(view: &View<'_>) -> u64 {
     let Some(table) = view.tag(DT_SYMTAB) else {
         return 0;
     };
-    let room = view.offset(table.value).map_or(0, |at| view.len().saturating_sub(at) / size);
+    let room = view
+        .offset(table.value)
+        .map_or(0, |at| view.len().saturating_sub(at) / size);
     let of_section = || {
         let symbols = view.sections.iter().find(|s| {
-            s.header.sh_type == goblin::elf::section_header::SHT_DYNSYM && s.header.sh_addr == table.value
+            s.header.sh_type == goblin::elf::section_header::SHT_DYNSYM
+                && s.header.sh_addr == table.value
         })?;
         Some(symbols.header.sh_size / size)
     };
@@ -96,19 +120,29 @@ pub(crate) fn symbol_count(view: &View<'_>) -> u64 {
         let strings = view.tag(goblin::elf::dynamic::DT_STRTAB)?.value;
         strings.checked_sub(table.value).map(|bytes| bytes / size)
     };
-    of_section().or_else(of_hash).or_else(up_to_strings).unwrap_or(0).min(room)
+    of_section()
+        .or_else(of_hash)
+        .or_else(up_to_strings)
+        .unwrap_or(0)
+        .min(room)
 }
 
 /// Of the program header at an index.
 pub(crate) fn program_header_range(view: &View<'_>, index: usize) -> Range<u64> {
     let size = ProgramHeader::size(view.ctx) as u64;
-    let start = view.header.e_phoff.saturating_add(size.saturating_mul(index as u64));
+    let start = view
+        .header
+        .e_phoff
+        .saturating_add(size.saturating_mul(index as u64));
     start..start.saturating_add(size)
 }
 
 /// Of the section header at an index.
 pub(crate) fn section_header_range(view: &View<'_>, index: usize) -> Range<u64> {
     let size = SectionHeader::size(view.ctx) as u64;
-    let start = view.header.e_shoff.saturating_add(size.saturating_mul(index as u64));
+    let start = view
+        .header
+        .e_shoff
+        .saturating_add(size.saturating_mul(index as u64));
     start..start.saturating_add(size)
 }

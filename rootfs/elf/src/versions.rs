@@ -58,13 +58,19 @@ pub(crate) struct Defined {
 /// `.gnu.version_r`.
 pub(crate) fn needed(view: &View<'_>) -> Vec<Needed> {
     let (mut all, mut left) = (Vec::new(), MOST_RECORDS);
-    let Some(mut at) = start(view, DT_VERNEED) else { return all };
+    let Some(mut at) = start(view, DT_VERNEED) else {
+        return all;
+    };
     let count = view.tag(DT_VERNEEDNUM).map_or(0, |e| e.value);
     while (all.len() as u64) < count && left > 0 {
-        let Some(mut record) = read_needed(view, at) else { break };
+        let Some(mut record) = read_needed(view, at) else {
+            break;
+        };
         let mut name_at = at.saturating_add(record.aux);
         while record.names.len() < usize::from(record.count) && left > 0 {
-            let Some(name) = read_needed_name(view, name_at) else { break };
+            let Some(name) = read_needed_name(view, name_at) else {
+                break;
+            };
             name_at = name_at.saturating_add(name.next);
             let last = name.next == 0;
             record.names.push(name);
@@ -87,13 +93,20 @@ pub(crate) fn needed(view: &View<'_>) -> Vec<Needed> {
 /// `.gnu.version_d`.
 pub(crate) fn defined(view: &View<'_>) -> Vec<Defined> {
     let (mut all, mut left) = (Vec::new(), MOST_RECORDS);
-    let Some(mut at) = start(view, DT_VERDEF) else { return all };
+    let Some(mut at) = start(view, DT_VERDEF) else {
+        return all;
+    };
     let count = view.tag(DT_VERDEFNUM).map_or(0, |e| e.value);
     while (all.len() as u64) < count && left > 0 {
-        let Some(mut record) = read_defined(view, at) else { break };
+        let Some(mut record) = read_defined(view, at) else {
+            break;
+        };
         let mut name_at = at.saturating_add(record.aux);
         while record.names.len() < usize::from(record.count) && left > 0 {
-            let (Some(name), Some(next)) = (view.u32(name_at), view.u32(name_at.saturating_add(4))) else { break };
+            let (Some(name), Some(next)) = (view.u32(name_at), view.u32(name_at.saturating_add(4)))
+            else {
+                break;
+            };
             record.names.push((u64::from(name), u64::from(next)));
             name_at = name_at.saturating_add(u64::from(next));
             left -= 1;

@@ -8,7 +8,9 @@ use std::ops::Range;
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::dynamic::{DT_NEEDED, DT_NULL, DT_SONAME, DT_STRSZ, DT_STRTAB};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB};
-use goblin::elf::program_header::{PT_DYNAMIC, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS};
+use goblin::elf::program_header::{
+    PT_DYNAMIC, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS,
+};
 use goblin::elf::section_header::{SHF_ALLOC, SHT_DYNAMIC, SHT_NOBITS, SHT_NOTE};
 use goblin::elf::{Elf, Header, ProgramHeader, SectionHeader};
 
@@ -59,7 +61,11 @@ impl Section {
     /// In bytes of the file.
     pub(crate) fn range(&self) -> Range<u64> {
         let start = self.header.sh_offset;
-        let size = if self.is_in_file() { self.header.sh_size } else { 0 };
+        let size = if self.is_in_file() {
+            self.header.sh_size
+        } else {
+            0
+        };
         start..start.saturating_add(size)
     }
 
@@ -98,7 +104,11 @@ impl<'a> View<'a> {
         }
         start[..4].copy_from_slice(&MAGIC);
         start[EI_CLASS] = if ctx.is_big() { ELFCLASS64 } else { ELFCLASS32 };
-        start[EI_DATA] = if ctx.is_little_endian() { ELFDATA2LSB } else { ELFDATA2MSB };
+        start[EI_DATA] = if ctx.is_little_endian() {
+            ELFDATA2LSB
+        } else {
+            ELFDATA2MSB
+        };
         let header = Elf::parse_header(&start).ok()?;
         let mut view = View {
             bytes,
@@ -138,16 +148,22 @@ impl<'a> View<'a> {
         let count = usize::from(self.header.e_phnum).min(room as usize);
         let count = count.min(MOST_PROGRAM_HEADERS);
         if count > 0 {
-            self.programs = ProgramHeader::parse(self.bytes, start as usize, count, self.ctx).unwrap_or_default();
+            self.programs = ProgramHeader::parse(self.bytes, start as usize, count, self.ctx)
+                .unwrap_or_default();
         }
     }
 
     /// The program header at an index, also one behind the end of the table.
     pub(crate) fn program_at(&self, index: usize) -> Option<ProgramHeader> {
         let size = ProgramHeader::size(self.ctx) as u64;
-        let start = self.header.e_phoff.checked_add(size.checked_mul(index as u64)?)?;
+        let start = self
+            .header
+            .e_phoff
+            .checked_add(size.checked_mul(index as u64)?)?;
         self.part(start..start.checked_add(size)?)?;
-        ProgramHeader::parse(self.bytes, start as usize, 1, self.ctx).ok()?.pop()
+        ProgramHeader::parse(self.bytes, start as usize, 1, self.ctx)
+            .ok()?
+            .pop()
     }
 
     fn read_sections(&mut self) {
@@ -164,11 +180,19 @@ impl<'a> View<'a> {
         if let (0xffff, Some(first)) = (names, headers.first()) {
             names = first.sh_link as usize;
         }
-        let names = headers.get(names).map(|s| s.sh_offset..s.sh_offset.saturating_add(s.sh_size));
+        let names = headers
+            .get(names)
+            .map(|s| s.sh_offset..s.sh_offset.saturating_add(s.sh_size));
         let name = |header: &SectionHeader| {
             let names = names.clone()?;
             let start = names.start.checked_add(header.sh_name as u64)?;
-            let name = self.part(start..start.saturating_add(SHOWN_NAME).min(names.end).min(self.len()))?;
+            let name = self.part(
+                start
+                    ..start
+                        .saturating_add(SHOWN_NAME)
+                        .min(names.end)
+                        .min(self.len()),
+            )?;
             Some(escaped(&name[..end_of_text(name).unwrap_or(name.len())]))
         };
         let named = |header: SectionHeader| Section {
@@ -236,7 +260,9 @@ impl<'a> View<'a> {
     /// Where the byte with this address is in the file.
     pub(crate) fn offset(&self, address: u64) -> Option<u64> {
         let load = self.loads().find(|p| {
-            address.checked_sub(p.p_vaddr).is_some_and(|into| into < p.p_filesz)
+            address
+                .checked_sub(p.p_vaddr)
+                .is_some_and(|into| into < p.p_filesz)
         })?;
         let offset = load.p_offset.checked_add(address - load.p_vaddr)?;
         (offset < self.len()).then_some(offset)
@@ -245,7 +271,9 @@ impl<'a> View<'a> {
     /// The `PT_LOAD` that has this address in memory.
     pub(crate) fn load_of(&self, address: u64) -> Option<&ProgramHeader> {
         self.loads().find(|p| {
-            address.checked_sub(p.p_vaddr).is_some_and(|into| into < p.p_memsz)
+            address
+                .checked_sub(p.p_vaddr)
+                .is_some_and(|into| into < p.p_memsz)
         })
     }
 
@@ -255,7 +283,8 @@ impl<'a> View<'a> {
 
     /// These bytes of the file, if it has them.
     pub(crate) fn part(&self, range: Range<u64>) -> Option<&'a [u8]> {
-        self.bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+        self.bytes
+            .get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
     }
 
     fn array<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
@@ -264,63 +293,110 @@ impl<'a> View<'a> {
 
     pub(crate) fn u16(&self, at: u64) -> Option<u16> {
         let bytes = self.array(at)?;
-        Some(if self.ctx.is_little_endian() { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+        Some(if self.ctx.is_little_endian() {
+            u16::from_le_bytes(bytes)
+        } else {
+            u16::from_be_bytes(bytes)
+        })
     }
 
     pub(crate) fn u32(&self, at: u64) -> Option<u32> {
         let bytes = self.array(at)?;
-        Some(if self.ctx.is_little_endian() { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+        Some(if self.ctx.is_little_endian() {
+            u32::from_le_bytes(bytes)
+        } else {
+            u32::from_be_bytes(bytes)
+        })
     }
 
     pub(crate) fn u64(&self, at: u64) -> Option<u64> {
         let bytes = self.array(at)?;
-        Some(if self.ctx.is_little_endian() { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
+        Some(if self.ctx.is_little_endian() {
+            u64::from_le_bytes(bytes)
+        } else {
+            u64::from_be_bytes(bytes)
+        })
     }
 
     /// As wide as an address.
     pub(crate) fn word(&self, at: u64) -> Option<u64> {
-        if self.is_64() { self.u64(at) } else { self.u32(at).map(u64::from) }
+        if self.is_64() {
+            self.u64(at)
+        } else {
+            self.u32(at).map(u64::from)
+        }
     }
 
     /// The text at `start` up to its NUL, which must be before `end`.
     pub(crate) fn text(&self, start: u64, end: u64) -> Option<&'a [u8]> {
-        let bytes = self.part(start..end.min(start.saturating_add(LONGEST_TEXT)).min(self.len()))?;
+        let bytes =
+            self.part(start..end.min(start.saturating_add(LONGEST_TEXT)).min(self.len()))?;
         Some(&bytes[..end_of_text(bytes)?])
     }
 
     /// The interpreter's path.
     pub(crate) fn interpreter(&self) -> Option<&'a [u8]> {
         let program = self.programs.iter().find(|p| p.p_type == PT_INTERP)?;
-        self.text(program.p_offset, program.p_offset.checked_add(program.p_filesz)?)
+        self.text(
+            program.p_offset,
+            program.p_offset.checked_add(program.p_filesz)?,
+        )
     }
 
     /// Loaded by Linux: a program or a library. Firmware, boot loaders and objects to be linked obey other rules.
     pub(crate) fn is_for_linux(&self) -> bool {
         let has = |kinds: &[u32]| self.programs.iter().any(|p| kinds.contains(&p.p_type));
-        let dynamic = has(&[PT_DYNAMIC]) || self.sections.iter().any(|s| s.header.sh_type == SHT_DYNAMIC && s.is_loaded());
+        let dynamic = has(&[PT_DYNAMIC])
+            || self
+                .sections
+                .iter()
+                .any(|s| s.header.sh_type == SHT_DYNAMIC && s.is_loaded());
         // Firmware and boot loaders can have a dynamic section too, but none of these.
         has(&[PT_INTERP])
             || dynamic
                 && (has(&[PT_GNU_RELRO, PT_GNU_PROPERTY, PT_TLS])
-                    || [DT_NEEDED, DT_SONAME].iter().any(|&tag| self.tag(tag).is_some())
-                    || [".interp", ".gnu.version"].iter().any(|name| self.section_named(name).is_some()))
+                    || [DT_NEEDED, DT_SONAME]
+                        .iter()
+                        .any(|&tag| self.tag(tag).is_some())
+                    || [".interp", ".gnu.version"]
+                        .iter()
+                        .any(|name| self.section_named(name).is_some()))
     }
 
     /// A tool went over it after the linker: patchelf, which moves what grows behind everything else, or BOLT, which moves
     /// code. Program headers and section headers no longer come of one plan.
     pub(crate) fn was_edited(&self) -> bool {
         let moved = |address: u64| {
-            let first = [".interp", ".dynstr", ".dynsym", ".gnu.hash", ".gnu.version", ".note.gnu.build-id", ".note.ABI-tag"];
-            first.iter().filter_map(|name| self.section_named(name)).any(|s| s.is_loaded() && s.header.sh_addr > address)
+            let first = [
+                ".interp",
+                ".dynstr",
+                ".dynsym",
+                ".gnu.hash",
+                ".gnu.version",
+                ".note.gnu.build-id",
+                ".note.ABI-tag",
+            ];
+            first
+                .iter()
+                .filter_map(|name| self.section_named(name))
+                .any(|s| s.is_loaded() && s.header.sh_addr > address)
         };
-        self.sections.iter().any(|s| s.name.starts_with(".bolt.org") || s.name == ".note.bolt_info")
-            || self.section_named(".dynamic").is_some_and(|s| moved(s.header.sh_addr))
+        self.sections
+            .iter()
+            .any(|s| s.name.starts_with(".bolt.org") || s.name == ".note.bolt_info")
+            || self
+                .section_named(".dynamic")
+                .is_some_and(|s| moved(s.header.sh_addr))
     }
 
     /// A file of debugging symbols apart from its program (`objcopy --only-keep-debug`): its program headers speak of
     /// bytes that are elsewhere.
     pub(crate) fn is_debug_file(&self) -> bool {
-        let loaded = || self.sections.iter().filter(|s| s.is_loaded() && s.header.sh_type != SHT_NOTE);
+        let loaded = || {
+            self.sections
+                .iter()
+                .filter(|s| s.is_loaded() && s.header.sh_type != SHT_NOTE)
+        };
         let absent = loaded().filter(|s| !s.is_in_file()).count();
         absent > 2 && absent * 10 > loaded().count() * 9
     }
@@ -344,7 +420,11 @@ fn context(bytes: &[u8]) -> Option<Ctx> {
     let ident = bytes.get(..16)?;
     let size = |at: usize, little: bool| {
         let bytes: [u8; 2] = bytes.get(at..at + 2)?.try_into().ok()?;
-        Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+        Some(if little {
+            u16::from_le_bytes(bytes)
+        } else {
+            u16::from_be_bytes(bytes)
+        })
     };
     // Size of the header, and of a program header behind it.
     let is_64 = |little| size(52, little) == Some(64) && matches!(size(54, little), Some(56 | 0));
@@ -362,6 +442,13 @@ fn context(bytes: &[u8]) -> Option<Ctx> {
         _ if size(40, little) == Some(52) => false,
         _ => return None,
     };
-    let container = if big { Container::Big } else { Container::Little };
-    Some(Ctx::new(container, if little { Endian::Little } else { Endian::Big }))
+    let container = if big {
+        Container::Big
+    } else {
+        Container::Little
+    };
+    Some(Ctx::new(
+        container,
+        if little { Endian::Little } else { Endian::Big },
+    ))
 }

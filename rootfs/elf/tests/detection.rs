@@ -21,9 +21,14 @@ fn closure(program: &str) -> Vec<PathBuf> {
     let mut next = 0;
     while let Some(path) = all.get(next).cloned() {
         next += 1;
-        let Some(object) = fs::read(&path).ok().and_then(|bytes| Object::read(&bytes)) else { continue };
+        let Some(object) = fs::read(&path).ok().and_then(|bytes| Object::read(&bytes)) else {
+            continue;
+        };
         for name in object.needed {
-            let found = FOLDERS.iter().map(|f| PathBuf::from(f).join(&name)).find(|p| p.exists());
+            let found = FOLDERS
+                .iter()
+                .map(|f| PathBuf::from(f).join(&name))
+                .find(|p| p.exists());
             if let Some(found) = found.filter(|found| !all.contains(found)) {
                 all.push(found);
             }
@@ -46,17 +51,33 @@ fn is_found(bytes: &[u8]) -> bool {
 
 #[test]
 fn nearly_every_flipped_bit_of_headers_and_relocations_is_found() {
-    let program = ["/usr/sbin/sshd", "/usr/bin/ssh", "/bin/ls"].into_iter().find(|p| fs::exists(p).unwrap_or(false)).unwrap();
+    let program = ["/usr/sbin/sshd", "/usr/bin/ssh", "/bin/ls"]
+        .into_iter()
+        .find(|p| fs::exists(p).unwrap_or(false))
+        .unwrap();
     let files = closure(program);
     assert!(files.len() > 2, "{program} needs nothing?");
     let mut state = 0x6b65_6467_6500_0001;
     let mut shares: HashMap<Part, (u64, u64)> = HashMap::new();
     for file in &files {
         let mut bytes = fs::read(file).unwrap();
-        assert!(!is_found(&bytes), "{} is whole, and something is said of it", file.display());
+        assert!(
+            !is_found(&bytes),
+            "{} is whole, and something is said of it",
+            file.display()
+        );
         let all = parts(&bytes);
-        for part in [Part::Header, Part::ProgramHeaders, Part::Dynamic, Part::Relocations] {
-            let places: Vec<u64> = all.iter().filter(|(p, _)| *p == part).flat_map(|(_, range)| range.clone()).collect();
+        for part in [
+            Part::Header,
+            Part::ProgramHeaders,
+            Part::Dynamic,
+            Part::Relocations,
+        ] {
+            let places: Vec<u64> = all
+                .iter()
+                .filter(|(p, _)| *p == part)
+                .flat_map(|(_, range)| range.clone())
+                .collect();
             if places.is_empty() {
                 continue;
             }
@@ -72,8 +93,16 @@ fn nearly_every_flipped_bit_of_headers_and_relocations_is_found() {
         }
     }
     let share = |parts: &[Part]| {
-        let sum = parts.iter().filter_map(|p| shares.get(p)).fold((0, 0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
-        println!("{parts:?}: {} of {} flipped bits are found, {:.1} %", sum.0, sum.1, sum.0 as f64 * 100.0 / sum.1 as f64);
+        let sum = parts
+            .iter()
+            .filter_map(|p| shares.get(p))
+            .fold((0, 0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+        println!(
+            "{parts:?}: {} of {} flipped bits are found, {:.1} %",
+            sum.0,
+            sum.1,
+            sum.0 as f64 * 100.0 / sum.1 as f64
+        );
         sum.0 * 100 >= sum.1 * SHARE
     };
     println!("{} files under {program}", files.len());

@@ -10,9 +10,13 @@ const LARGEST: u64 = 32 << 20;
 
 /// Regular files below a folder, links not followed.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() {
             files(&entry.path(), found);
         } else if kind.is_file() && entry.metadata().is_ok_and(|m| m.len() <= LARGEST) {
@@ -34,18 +38,37 @@ fn alarms(folders: &[&str]) -> (usize, Vec<String>) {
             continue;
         }
         count += 1;
-        let worse = check(&bytes).into_iter().filter(|f| f.severity > Severity::Odd);
-        alarms.extend(worse.map(|f| format!("{}: {} ({:?}, {:x?})", path.display(), f.text, f.part, f.bytes)));
+        let worse = check(&bytes)
+            .into_iter()
+            .filter(|f| f.severity > Severity::Odd);
+        alarms.extend(worse.map(|f| {
+            format!(
+                "{}: {} ({:?}, {:x?})",
+                path.display(),
+                f.text,
+                f.part,
+                f.bytes
+            )
+        }));
     }
     (count, alarms)
 }
 
 #[test]
 fn nothing_is_said_of_this_systems_programs_and_libraries() {
-    let (count, alarms) = alarms(&["/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/systemd", "/usr/lib/openssh"]);
+    let (count, alarms) = alarms(&[
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/systemd",
+        "/usr/lib/openssh",
+    ]);
     println!("{count} files");
     assert_eq!(alarms, Vec::<String>::new());
-    assert!(count > 100, "{count} files are too few for this to mean anything");
+    assert!(
+        count > 100,
+        "{count} files are too few for this to mean anything"
+    );
 }
 
 /// glibc for other machines: 32 bits, big-endian, tables without addends, procedure linkage tables of other kinds.
@@ -62,7 +85,11 @@ fn nothing_is_said_of_other_machines_libraries() {
         "s390x-linux-gnu",
     ];
     let folders: Vec<String> = machines.iter().map(|m| format!("/usr/{m}/lib")).collect();
-    let folders: Vec<&str> = folders.iter().map(String::as_str).filter(|f| Path::new(f).exists()).collect();
+    let folders: Vec<&str> = folders
+        .iter()
+        .map(String::as_str)
+        .filter(|f| Path::new(f).exists())
+        .collect();
     let (count, alarms) = alarms(&folders);
     println!("{count} files of {} machines", folders.len());
     assert_eq!(alarms, Vec::<String>::new());
@@ -71,7 +98,13 @@ fn nothing_is_said_of_other_machines_libraries() {
 /// Boot loaders, firmware and what GNU ld makes of them obey other rules.
 #[test]
 fn nothing_is_said_of_boot_loaders() {
-    let folders = ["/usr/lib/syslinux", "/usr/lib/ipxe", "/usr/lib/grub", "/usr/share/qemu", "/usr/lib/systemd/boot"];
+    let folders = [
+        "/usr/lib/syslinux",
+        "/usr/lib/ipxe",
+        "/usr/lib/grub",
+        "/usr/share/qemu",
+        "/usr/lib/systemd/boot",
+    ];
     let (count, alarms) = alarms(&folders);
     println!("{count} files");
     assert_eq!(alarms, Vec::<String>::new());

@@ -12,7 +12,11 @@ fn read(bytes: &[u8]) {
 }
 
 fn sample() -> Vec<u8> {
-    let samples = ["/usr/lib/x86_64-linux-gnu/libselinux.so.1", "/usr/lib/x86_64-linux-gnu/libz.so.1", "/bin/true"];
+    let samples = [
+        "/usr/lib/x86_64-linux-gnu/libselinux.so.1",
+        "/usr/lib/x86_64-linux-gnu/libz.so.1",
+        "/bin/true",
+    ];
     samples.iter().find_map(|path| fs::read(path).ok()).unwrap()
 }
 
@@ -24,7 +28,10 @@ fn a_file_may_end_anywhere() {
         let cut = &whole[..length];
         read(cut);
         let said = check(cut);
-        assert!(length < 4 || !said.is_empty(), "cut to {length} bytes, and nothing is said");
+        assert!(
+            length < 4 || !said.is_empty(),
+            "cut to {length} bytes, and nothing is said"
+        );
     }
 }
 
@@ -33,8 +40,14 @@ fn a_cut_file_is_told_how_long_it_must_be() {
     let whole = sample();
     let said = check(&whole[..whole.len() / 2]);
     let texts: Vec<&str> = said.iter().map(|f| f.text.as_str()).collect();
-    let start = format!("the file has {} bytes, and must have at least", whole.len() / 2);
-    assert!(texts.iter().any(|text| text.starts_with(&start)), "{texts:#?}");
+    let start = format!(
+        "the file has {} bytes, and must have at least",
+        whole.len() / 2
+    );
+    assert!(
+        texts.iter().any(|text| text.starts_with(&start)),
+        "{texts:#?}"
+    );
 }
 
 #[test]
@@ -68,21 +81,37 @@ fn any_field_may_be_huge() {
 #[test]
 fn blocks_of_zeros_are_found_in_code_and_relocations() {
     let whole = sample();
-    for part in parts(&whole).iter().filter(|(part, _)| *part == kedge_elf::Part::Relocations) {
+    for part in parts(&whole)
+        .iter()
+        .filter(|(part, _)| *part == kedge_elf::Part::Relocations)
+    {
         let start = part.1.start.next_multiple_of(512) as usize;
         if start as u64 + 512 > part.1.end {
             continue;
         }
         let mut bytes = whole.clone();
         bytes[start..start + 512].fill(0);
-        assert!(check(&bytes).iter().any(|f| f.text.contains("512 bytes at")), "{:#?}", check(&bytes));
+        assert!(
+            check(&bytes)
+                .iter()
+                .any(|f| f.text.contains("512 bytes at")),
+            "{:#?}",
+            check(&bytes)
+        );
         assert_eq!(compare_blocks(&bytes, &whole).len(), 1);
     }
 }
 
 #[test]
 fn what_is_no_elf_file_has_no_findings() {
-    let texts: [&[u8]; 6] = [b"", b"\x7f", b"\x7fEL", b"#!/bin/sh\n", b"\x7fEXE and so on, for quite a while longer than a header is, and longer", &[0; 4096]];
+    let texts: [&[u8]; 6] = [
+        b"",
+        b"\x7f",
+        b"\x7fEL",
+        b"#!/bin/sh\n",
+        b"\x7fEXE and so on, for quite a while longer than a header is, and longer",
+        &[0; 4096],
+    ];
     for text in texts {
         assert_eq!(check(text), [], "{:?}", text.escape_ascii().to_string());
     }

@@ -22,17 +22,28 @@ fn part(bytes: &[u8], wanted: Part, index: usize) -> usize {
 /// The value of an entry of the dynamic section.
 fn dynamic(bytes: &[u8], tag: u64) -> usize {
     let start = part(bytes, Part::Dynamic, 0);
-    (start..).step_by(16).find(|at| u64_at(bytes, *at) == tag).unwrap() + 8
+    (start..)
+        .step_by(16)
+        .find(|at| u64_at(bytes, *at) == tag)
+        .unwrap()
+        + 8
 }
 
 /// The first program header of a type.
 fn program(bytes: &[u8], kind: u32) -> usize {
-    (64..).step_by(56).find(|at| bytes[*at..*at + 4] == kind.to_le_bytes()).unwrap()
+    (64..)
+        .step_by(56)
+        .find(|at| bytes[*at..*at + 4] == kind.to_le_bytes())
+        .unwrap()
 }
 
 /// A line without the line number, which is another in every build, and where sources lie.
 fn comparable(text: &str) -> String {
-    let words = text.split(' ').filter(|word| !word.strip_suffix(':').is_some_and(|w| w.parse::<u32>().is_ok()));
+    let words = text.split(' ').filter(|word| {
+        !word
+            .strip_suffix(':')
+            .is_some_and(|w| w.parse::<u32>().is_ok())
+    });
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -43,10 +54,18 @@ fn says(bytes: &[u8]) -> String {
     let library = folder.path().join("libselinux.so.1");
     std::fs::write(&library, bytes).unwrap();
     let mut command = Command::new("/bin/ls");
-    command.arg("/dev/null").env_clear().env("LC_ALL", "C").env("LD_LIBRARY_PATH", folder.path());
+    command
+        .arg("/dev/null")
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("LD_LIBRARY_PATH", folder.path());
     let mut output = command.output().unwrap();
     if output.status.success() {
-        output = command.env_remove("LD_LIBRARY_PATH").env("LD_PRELOAD", library).output().unwrap();
+        output = command
+            .env_remove("LD_LIBRARY_PATH")
+            .env("LD_PRELOAD", library)
+            .output()
+            .unwrap();
     }
     String::from_utf8_lossy(&output.stderr).into_owned() + &format!("({})", output.status)
 }
@@ -80,7 +99,12 @@ const DAMAGES: [(&str, Damage); 23] = [
         b[at + 8] ^= 1;
     }),
     ("last relocation", |b| {
-        let at = parts(b).iter().rfind(|(part, _)| *part == Part::Relocations).unwrap().1.end as usize;
+        let at = parts(b)
+            .iter()
+            .rfind(|(part, _)| *part == Part::Relocations)
+            .unwrap()
+            .1
+            .end as usize;
         b[at - 16] ^= 0x40;
     }),
     ("size of a relocation", |b| {
@@ -126,9 +150,16 @@ fn the_dynamic_linker_says_what_we_say_that_it_says() {
         damage(&mut bytes);
         let truth = says(&bytes);
         let findings = check(&bytes);
-        let ours: Vec<&str> = findings.iter().filter(|f| f.severity == Severity::Fatal).filter_map(|f| f.linker_says.as_deref()).collect();
+        let ours: Vec<&str> = findings
+            .iter()
+            .filter(|f| f.severity == Severity::Fatal)
+            .filter_map(|f| f.linker_says.as_deref())
+            .collect();
         println!("{name}:\n  ld.so: {truth}\n  we:    {ours:?}");
-        if !ours.iter().any(|ours| comparable(&truth).contains(&comparable(ours))) {
+        if !ours
+            .iter()
+            .any(|ours| comparable(&truth).contains(&comparable(ours)))
+        {
             wrong.push(name);
         }
     }

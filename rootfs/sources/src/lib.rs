@@ -16,9 +16,9 @@
 mod apk;
 mod apt;
 mod date;
-mod offered;
 #[doc(hidden)]
 pub mod fuzz;
+mod offered;
 mod openpgp;
 mod pacman;
 mod proof;

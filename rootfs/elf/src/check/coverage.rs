@@ -23,11 +23,26 @@ impl Relocated {
     }
 }
 
-pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, frames: &Frames<'_>, findings: &mut Findings) {
+pub(super) fn check(
+    view: &View<'_>,
+    tables: &Tables<'_>,
+    frames: &Frames<'_>,
+    findings: &mut Findings,
+) {
     let mut places = packed(view, findings);
-    let usual = |number: u32| tables.machine.is_some_and(|machine| machine.kind(number).is_some_and(|k| k != Kind::None));
+    let usual = |number: u32| {
+        tables
+            .machine
+            .is_some_and(|machine| machine.kind(number).is_some_and(|k| k != Kind::None))
+    };
     for table in &tables.relocations {
-        places.extend(table.entries.iter().filter(|r| usual(r.number)).map(|r| r.offset));
+        places.extend(
+            table
+                .entries
+                .iter()
+                .filter(|r| usual(r.number))
+                .map(|r| r.offset),
+        );
     }
     places.sort_unstable();
     let relocated = Relocated(places);
@@ -41,7 +56,9 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, frames: &Frames<'_>, f
 /// the addresses that lie in the file.
 fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
     let mut places = Vec::new();
-    let Some(range) = table_range(view, DT_RELR, DT_RELRSZ) else { return places };
+    let Some(range) = table_range(view, DT_RELR, DT_RELRSZ) else {
+        return places;
+    };
     let word = view.word_size();
     let bits = word * 8 - 1;
     // Where the next bitmap begins; none before the first address.
@@ -58,39 +75,71 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
                 findings.damage(Part::Relocations, bytes.clone(), text);
             }
             if entry % word != 0 {
-                findings.damage(Part::Relocations, bytes.clone(), format!("DT_RELR changes {entry:#x}, no multiple of {word}"));
+                findings.damage(
+                    Part::Relocations,
+                    bytes.clone(),
+                    format!("DT_RELR changes {entry:#x}, no multiple of {word}"),
+                );
             }
             relative(view, entry, bytes, &mut places, findings);
             next = Some(entry.wrapping_add(word));
             continue;
         }
         let Some(start) = next else {
-            findings.crash(Part::Relocations, bytes.clone(), "DT_RELR begins with a bitmap");
+            findings.crash(
+                Part::Relocations,
+                bytes.clone(),
+                "DT_RELR begins with a bitmap",
+            );
             next = Some(0);
             continue;
         };
         if entry == 1 {
-            findings.damage(Part::Relocations, bytes.clone(), "DT_RELR has a bitmap without a bit");
+            findings.damage(
+                Part::Relocations,
+                bytes.clone(),
+                "DT_RELR has a bitmap without a bit",
+            );
         }
         for bit in (0..bits).filter(|bit| entry >> (bit + 1) & 1 == 1) {
-            relative(view, start.wrapping_add(bit * word), bytes.clone(), &mut places, findings);
+            relative(
+                view,
+                start.wrapping_add(bit * word),
+                bytes.clone(),
+                &mut places,
+                findings,
+            );
         }
         next = Some(start.wrapping_add(bits * word));
     }
     places
 }
 
-fn relative(view: &View<'_>, address: u64, bytes: std::ops::Range<u64>, places: &mut Vec<u64>, findings: &mut Findings) {
+fn relative(
+    view: &View<'_>,
+    address: u64,
+    bytes: std::ops::Range<u64>,
+    places: &mut Vec<u64>,
+    findings: &mut Findings,
+) {
     if !view.load_of(address).is_some_and(|p| p.p_flags & PF_W != 0) {
-        let text = format!("DT_RELR changes {address:#x}, which cannot be written to: the program crashes");
+        let text = format!(
+            "DT_RELR changes {address:#x}, which cannot be written to: the program crashes"
+        );
         return findings.crash(Part::Relocations, bytes, text);
     }
     let Some(there) = view.offset(address).and_then(|at| view.word(at)) else {
-        let text = format!("DT_RELR changes {address:#x}, which is not in the file: there is nothing to add to");
+        let text = format!(
+            "DT_RELR changes {address:#x}, which is not in the file: there is nothing to add to"
+        );
         return findings.damage(Part::Relocations, bytes, text);
     };
-    if !view.loads().any(|p| p.p_vaddr <= there && there <= p.p_vaddr.saturating_add(p.p_memsz)) {
-        let text = format!("DT_RELR changes {address:#x}, where {there:#x} is, which is no address");
+    if !view
+        .loads()
+        .any(|p| p.p_vaddr <= there && there <= p.p_vaddr.saturating_add(p.p_memsz))
+    {
+        let text =
+            format!("DT_RELR changes {address:#x}, where {there:#x} is, which is no address");
         findings.damage(Part::Relocations, bytes, text);
     }
     // A table that goes back and forth would make this longer than the file.
@@ -99,10 +148,21 @@ fn relative(view: &View<'_>, address: u64, bytes: std::ops::Range<u64>, places: 
     }
 }
 
-fn words<'v>(view: &'v View<'_>, section: &Section) -> impl Iterator<Item = (u64, u64, u64)> + use<'v> {
-    let (start, at, word) = (section.header.sh_addr, section.header.sh_offset, view.word_size());
+fn words<'v>(
+    view: &'v View<'_>,
+    section: &Section,
+) -> impl Iterator<Item = (u64, u64, u64)> + use<'v> {
+    let (start, at, word) = (
+        section.header.sh_addr,
+        section.header.sh_offset,
+        view.word_size(),
+    );
     let end = section.range().end.min(view.len());
-    let count = if section.header.sh_type == SHT_NOBITS || start % word != 0 { 0 } else { end.saturating_sub(at) / word };
+    let count = if section.header.sh_type == SHT_NOBITS || start % word != 0 {
+        0
+    } else {
+        end.saturating_sub(at) / word
+    };
     (0..count).filter_map(move |index| {
         let at = at.checked_add(index * word)?;
         Some((start.wrapping_add(index * word), at, view.word(at)?))
@@ -118,7 +178,12 @@ fn pointers(view: &View<'_>, frames: &Frames<'_>, relocated: &Relocated, finding
     let mut custom = Custom::default();
     let packed = view.tag(DT_RELR).is_some();
     for name in [".init_array", ".fini_array", ".data.rel.ro", ".got"] {
-        let Some(section) = view.section_named(name).filter(|_| packed || name != ".data.rel.ro") else { continue };
+        let Some(section) = view
+            .section_named(name)
+            .filter(|_| packed || name != ".data.rel.ro")
+        else {
+            continue;
+        };
         for (address, at, value) in words(view, section) {
             let is_relocated = relocated.has(address);
             if !is_relocated && (!frames.begins(value) || is_number(value)) {

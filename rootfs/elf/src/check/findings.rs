@@ -21,8 +21,20 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn fatal(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>, linker_says: &str) {
-        self.add(Severity::Fatal, part, bytes, text.into(), Some(linker_says.to_owned()));
+    pub(crate) fn fatal(
+        &mut self,
+        part: Part,
+        bytes: Range<u64>,
+        text: impl Into<String>,
+        linker_says: &str,
+    ) {
+        self.add(
+            Severity::Fatal,
+            part,
+            bytes,
+            text.into(),
+            Some(linker_says.to_owned()),
+        );
     }
 
     /// Fatal, without a word of the dynamic linker: the kernel refuses, or the program crashes.
@@ -35,24 +47,57 @@ impl Findings {
     }
 
     /// Damage that is met only by who needs the very thing.
-    pub(crate) fn damage_saying(&mut self, part: Part, bytes: Range<u64>, text: String, linker_says: &str) {
-        self.add(Severity::Damage, part, bytes, text, Some(linker_says.to_owned()));
+    pub(crate) fn damage_saying(
+        &mut self,
+        part: Part,
+        bytes: Range<u64>,
+        text: String,
+        linker_says: &str,
+    ) {
+        self.add(
+            Severity::Damage,
+            part,
+            bytes,
+            text,
+            Some(linker_says.to_owned()),
+        );
     }
 
     pub(crate) fn odd(&mut self, part: Part, bytes: Range<u64>, text: impl Into<String>) {
         self.add(Severity::Odd, part, bytes, text.into(), None);
     }
 
-    fn add(&mut self, severity: Severity, part: Part, bytes: Range<u64>, text: String, linker_says: Option<String>) {
-        let alike = self.found.iter().filter(|f| f.part == part && f.severity == severity).count();
+    fn add(
+        &mut self,
+        severity: Severity,
+        part: Part,
+        bytes: Range<u64>,
+        text: String,
+        linker_says: Option<String>,
+    ) {
+        let alike = self
+            .found
+            .iter()
+            .filter(|f| f.part == part && f.severity == severity)
+            .count();
         if alike >= MOST_OF_A_KIND {
-            match self.more.iter_mut().find(|(p, s, _)| (*p, *s) == (part, severity)) {
+            match self
+                .more
+                .iter_mut()
+                .find(|(p, s, _)| (*p, *s) == (part, severity))
+            {
                 Some((_, _, count)) => *count += 1,
                 None => self.more.push((part, severity, 1)),
             }
             return;
         }
-        let finding = Finding { severity, part, bytes, text, linker_says };
+        let finding = Finding {
+            severity,
+            part,
+            bytes,
+            text,
+            linker_says,
+        };
         if !self.found.contains(&finding) {
             self.found.push(finding);
         }
@@ -62,7 +107,13 @@ impl Findings {
     pub(crate) fn finish(mut self) -> Vec<Finding> {
         for (part, severity, count) in std::mem::take(&mut self.more) {
             let text = format!("{count} more like these");
-            self.found.push(Finding { severity, part, bytes: 0..0, text, linker_says: None });
+            self.found.push(Finding {
+                severity,
+                part,
+                bytes: 0..0,
+                text,
+                linker_says: None,
+            });
         }
         self.found.sort_by_key(|f| std::cmp::Reverse(f.severity));
         self.found
@@ -80,7 +131,13 @@ pub(crate) struct Custom {
 
 impl Custom {
     /// Once more; `text` says what is wrong if it is.
-    pub(crate) fn holds(&mut self, holds: bool, part: Part, bytes: Range<u64>, text: impl FnOnce() -> String) {
+    pub(crate) fn holds(
+        &mut self,
+        holds: bool,
+        part: Part,
+        bytes: Range<u64>,
+        text: impl FnOnce() -> String,
+    ) {
         if holds {
             self.kept += 1;
             return;

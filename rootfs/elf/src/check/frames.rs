@@ -24,11 +24,17 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     pub(super) fn read(view: &'a View<'a>) -> Frames<'a> {
-        let mut frames = Frames { view, address: 0, first: 0, count: 0 };
+        let mut frames = Frames {
+            view,
+            address: 0,
+            first: 0,
+            count: 0,
+        };
         let Some(program) = view.programs.iter().find(|p| p.p_type == PT_GNU_EH_FRAME) else {
             return frames;
         };
-        let Some(start) = view.part(program.p_offset..program.p_offset.saturating_add(HEADER_SIZE)) else {
+        let Some(start) = view.part(program.p_offset..program.p_offset.saturating_add(HEADER_SIZE))
+        else {
             return frames;
         };
         if start[0] != 1 || start[2] != COUNT_ENCODING || start[3] != TABLE_ENCODING {
@@ -37,7 +43,11 @@ impl<'a> Frames<'a> {
         frames.address = program.p_vaddr;
         frames.first = program.p_offset + HEADER_SIZE;
         let count = view.u32(program.p_offset + 8).map_or(0, u64::from);
-        let room = program.p_filesz.saturating_sub(HEADER_SIZE).min(view.len() - frames.first) / ENTRY_SIZE;
+        let room = program
+            .p_filesz
+            .saturating_sub(HEADER_SIZE)
+            .min(view.len() - frames.first)
+            / ENTRY_SIZE;
         frames.count = count.min(room);
         frames
     }
@@ -85,10 +95,15 @@ pub(super) fn check(view: &View<'_>, frames: &Frames<'_>, findings: &mut Finding
 fn entry(view: &View<'_>, frames: &Frames<'_>, findings: &mut Findings) {
     let entry = view.header.e_entry;
     let bytes = 24..24 + view.word_size();
-    let is_program = view.interpreter().is_some() && view.tag(goblin::elf::dynamic::DT_SONAME).is_none();
+    let is_program =
+        view.interpreter().is_some() && view.tag(goblin::elf::dynamic::DT_SONAME).is_none();
     if entry == 0 {
         if is_program {
-            findings.crash(Part::Header, bytes, "e_entry is 0: the program begins nowhere");
+            findings.crash(
+                Part::Header,
+                bytes,
+                "e_entry is 0: the program begins nowhere",
+            );
         }
         return;
     }
@@ -96,12 +111,26 @@ fn entry(view: &View<'_>, frames: &Frames<'_>, findings: &mut Findings) {
     if view.header.e_machine == goblin::elf::header::EM_PPC64 && view.header.e_flags & 3 != 2 {
         return;
     }
-    let runs = view.programs.iter().any(|p| p.p_type == PT_LOAD && p.is_executable() && entry.checked_sub(p.p_vaddr).is_some_and(|into| into < p.p_memsz));
+    let runs = view.programs.iter().any(|p| {
+        p.p_type == PT_LOAD
+            && p.is_executable()
+            && entry
+                .checked_sub(p.p_vaddr)
+                .is_some_and(|into| into < p.p_memsz)
+    });
     if !runs {
-        return findings.crash(Part::Header, bytes, format!("e_entry is {entry:#x}, where no code is"));
+        return findings.crash(
+            Part::Header,
+            bytes,
+            format!("e_entry is {entry:#x}, where no code is"),
+        );
     }
     if frames.count > 0 && !frames.begins(entry) && !looks_like_a_start(view, entry) {
-        findings.crash(Part::Header, bytes, format!("e_entry is {entry:#x}, where no function begins"));
+        findings.crash(
+            Part::Header,
+            bytes,
+            format!("e_entry is {entry:#x}, where no function begins"),
+        );
     }
 }
 
@@ -116,7 +145,11 @@ fn looks_like_a_start(view: &View<'_>, entry: u64) -> bool {
         b"\xe9",
         b"\x89\xe0",
     ];
-    if view.sections.iter().any(|s| s.is_loaded() && s.header.sh_addr == entry) {
+    if view
+        .sections
+        .iter()
+        .any(|s| s.is_loaded() && s.header.sh_addr == entry)
+    {
         return true;
     }
     use crate::machine::Machine;

@@ -24,7 +24,9 @@ const EM_ALPHA: u16 = 0x9026;
 
 /// Bernstein's hash, as `DT_GNU_HASH` uses it.
 fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter().fold(5381, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(byte.into()))
+    name.iter().fold(5381, |hash: u32, &byte| {
+        hash.wrapping_mul(33).wrapping_add(byte.into())
+    })
 }
 
 /// The table's header, and where its parts are.
@@ -40,12 +42,25 @@ struct Gnu {
 impl Gnu {
     fn check(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findings) {
         let read = |index: u64| view.u32(at + 4 * index);
-        let (Some(buckets), Some(first), Some(words), Some(shift)) = (read(0), read(1), read(2), read(3)) else {
-            return findings.crash(Part::Hash, at..at + 16, "the table of symbols' hashes ends behind the file");
+        let (Some(buckets), Some(first), Some(words), Some(shift)) =
+            (read(0), read(1), read(2), read(3))
+        else {
+            return findings.crash(
+                Part::Hash,
+                at..at + 16,
+                "the table of symbols' hashes ends behind the file",
+            );
         };
-        let table = Gnu { at, buckets: buckets.into(), first: first.into(), filter_words: words.into(), shift };
+        let table = Gnu {
+            at,
+            buckets: buckets.into(),
+            first: first.into(),
+            filter_words: words.into(),
+            shift,
+        };
         if !words.is_power_of_two() {
-            let text = format!("the filter of the symbols' hashes has {words} words, no power of two");
+            let text =
+                format!("the filter of the symbols' hashes has {words} words, no power of two");
             let says = "Inconsistency detected by ld.so: dl-setup_hash.c: 36: _dl_setup_hash: Assertion `(bitmask_nwords & (bitmask_nwords - 1)) == 0' failed!";
             return findings.fatal(Part::Hash, at + 8..at + 12, text, says);
         }
@@ -56,12 +71,24 @@ impl Gnu {
             return;
         }
         let hashed = symbols.saturating_sub(table.first);
-        if buckets == 0 || shift >= if view.is_64() { 64 } else { 32 } || (!empty && table.first >= symbols) {
-            let text = format!("the table of symbols' hashes says {buckets} buckets, shift {shift}, {first} symbols before the first");
+        if buckets == 0
+            || shift >= if view.is_64() { 64 } else { 32 }
+            || (!empty && table.first >= symbols)
+        {
+            let text = format!(
+                "the table of symbols' hashes says {buckets} buckets, shift {shift}, {first} symbols before the first"
+            );
             return findings.crash(Part::Hash, at..at + 16, text);
         }
-        if view.part(at..table.chains(view).saturating_add(4 * hashed)).is_none() {
-            return findings.crash(Part::Hash, at..at + 16, "the table of symbols' hashes ends behind the file");
+        if view
+            .part(at..table.chains(view).saturating_add(4 * hashed))
+            .is_none()
+        {
+            return findings.crash(
+                Part::Hash,
+                at..at + 16,
+                "the table of symbols' hashes ends behind the file",
+            );
         }
         table.ends_with_its_section(view, hashed, findings);
         table.buckets(view, symbols, findings);
@@ -75,7 +102,9 @@ impl Gnu {
     }
 
     fn bucket(&self, view: &View<'_>, index: u64) -> u64 {
-        self.filter().saturating_add(self.filter_words * view.word_size()) + 4 * index
+        self.filter()
+            .saturating_add(self.filter_words * view.word_size())
+            + 4 * index
     }
 
     fn chains(&self, view: &View<'_>) -> u64 {
@@ -83,12 +112,18 @@ impl Gnu {
     }
 
     fn ends_with_its_section(&self, view: &View<'_>, hashed: u64, findings: &mut Findings) {
-        let section = view.sections.iter().find(|s| s.is_loaded() && s.header.sh_offset == self.at && s.is_in_file());
+        let section = view
+            .sections
+            .iter()
+            .find(|s| s.is_loaded() && s.header.sh_offset == self.at && s.is_in_file());
         let end = self.chains(view) + 4 * hashed;
         // GNU ld leaves one chain where no symbol is hashed.
         let room = if hashed <= 1 { 4 } else { 0 };
         if let Some(section) = section.filter(|s| s.range().end.abs_diff(end) > room) {
-            let text = format!("the table of symbols' hashes ends at {end:#x}, but its section at {:#x}", section.range().end);
+            let text = format!(
+                "the table of symbols' hashes ends at {end:#x}, but its section at {:#x}",
+                section.range().end
+            );
             findings.damage(Part::Hash, self.at..self.at + 16, text);
         }
     }
@@ -103,7 +138,9 @@ impl Gnu {
             }
             // All symbols of one bucket lie side by side, in the order of the buckets.
             if start < self.first || start >= symbols.max(self.first + 1) || start <= last {
-                let text = format!("bucket {index} of the symbols' hashes begins at symbol {start}, which cannot be");
+                let text = format!(
+                    "bucket {index} of the symbols' hashes begins at symbol {start}, which cannot be"
+                );
                 findings.crash(Part::Hash, at..at + 4, text);
             }
             last = start;
@@ -111,35 +148,59 @@ impl Gnu {
     }
 
     /// The chain, the bucket and the filter have what the name hashes to.
-    fn symbol(&self, view: &View<'_>, tables: &Tables<'_>, index: u64, symbols: u64, findings: &mut Findings) {
+    fn symbol(
+        &self,
+        view: &View<'_>,
+        tables: &Tables<'_>,
+        index: u64,
+        symbols: u64,
+        findings: &mut Findings,
+    ) {
         let at = self.chains(view) + 4 * (index - self.first);
         let chain = view.u32(at).unwrap_or(0);
         let name = tables.name(index as usize);
         let hash = gnu_hash(name);
         let lost = |findings: &mut Findings, bytes, why: &str| {
-            let text = format!("{} is not found by its name: {why}", tables.symbol_called(index as usize));
-            let says = format!("undefined symbol: {}", crate::view::escaped(&name[..name.len().min(200)]));
+            let text = format!(
+                "{} is not found by its name: {why}",
+                tables.symbol_called(index as usize)
+            );
+            let says = format!(
+                "undefined symbol: {}",
+                crate::view::escaped(&name[..name.len().min(200)])
+            );
             findings.damage_saying(Part::Hash, bytes, text, &says);
         };
         if chain | 1 != hash | 1 {
             return lost(findings, at..at + 4, "its hash is not the one in the table");
         }
         let bucket = u64::from(hash) % self.buckets;
-        let next = (index + 1 < symbols).then(|| u64::from(gnu_hash(tables.name(index as usize + 1))) % self.buckets);
+        let next = (index + 1 < symbols)
+            .then(|| u64::from(gnu_hash(tables.name(index as usize + 1))) % self.buckets);
         if (chain & 1 == 1) != (next != Some(bucket)) {
             lost(findings, at..at + 4, "its chain ends at the wrong place");
         }
-        let before = (index > self.first).then(|| u64::from(gnu_hash(tables.name(index as usize - 1))) % self.buckets);
+        let before = (index > self.first)
+            .then(|| u64::from(gnu_hash(tables.name(index as usize - 1))) % self.buckets);
         let bucket_at = self.bucket(view, bucket);
         if before != Some(bucket) && view.u32(bucket_at).map(u64::from) != Some(index) {
-            lost(findings, bucket_at..bucket_at + 4, "its bucket begins elsewhere");
+            lost(
+                findings,
+                bucket_at..bucket_at + 4,
+                "its bucket begins elsewhere",
+            );
         }
         let bits = view.word_size() * 8;
-        let word_at = self.filter() + (u64::from(hash) / bits & (self.filter_words - 1)) * view.word_size();
+        let word_at =
+            self.filter() + (u64::from(hash) / bits & (self.filter_words - 1)) * view.word_size();
         let word = view.word(word_at).unwrap_or(0);
         let second = u64::from(hash.checked_shr(self.shift).unwrap_or(0)) % bits;
         if word >> (u64::from(hash) % bits) & word >> second & 1 == 0 {
-            lost(findings, word_at..word_at + view.word_size(), "the filter has it not");
+            lost(
+                findings,
+                word_at..word_at + view.word_size(),
+                "the filter has it not",
+            );
         }
     }
 }
@@ -152,15 +213,25 @@ fn system_v(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findin
     };
     let read = |index: u64| {
         let at = at.checked_add(index.checked_mul(size)?)?;
-        if size == 8 { view.u64(at) } else { view.u32(at).map(u64::from) }
+        if size == 8 {
+            view.u64(at)
+        } else {
+            view.u32(at).map(u64::from)
+        }
     };
     let (Some(buckets), Some(chains)) = (read(0), read(1)) else {
-        return findings.crash(Part::Hash, at..at + 2 * size, "the table of symbols' hashes ends behind the file");
+        return findings.crash(
+            Part::Hash,
+            at..at + 2 * size,
+            "the table of symbols' hashes ends behind the file",
+        );
     };
     let symbols = tables.symbols.len() as u64;
     let room = view.len() / size;
     if buckets == 0 || chains != symbols || buckets > room || read(1 + buckets + chains).is_none() {
-        let text = format!("the table of symbols' hashes says {buckets} buckets and {chains} symbols, of {symbols}");
+        let text = format!(
+            "the table of symbols' hashes says {buckets} buckets and {chains} symbols, of {symbols}"
+        );
         return findings.crash(Part::Hash, at..at + 2 * size, text);
     }
     let mut found = vec![false; symbols as usize];
@@ -168,9 +239,12 @@ fn system_v(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findin
         let mut index = read(2 + bucket).unwrap_or(0);
         let mut place = at + size * (2 + bucket);
         while index != 0 {
-            let sound = found.get(index as usize) == Some(&false) && u64::from(system_v_hash(tables.name(index as usize))) % buckets == bucket;
+            let sound = found.get(index as usize) == Some(&false)
+                && u64::from(system_v_hash(tables.name(index as usize))) % buckets == bucket;
             if !sound {
-                let text = format!("bucket {bucket} of the symbols' hashes (DT_HASH) leads to symbol {index}, which does not belong there");
+                let text = format!(
+                    "bucket {bucket} of the symbols' hashes (DT_HASH) leads to symbol {index}, which does not belong there"
+                );
                 findings.damage(Part::Hash, place..place + size, text);
                 break;
             }
@@ -181,7 +255,10 @@ fn system_v(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findin
     }
     for index in 1..symbols as usize {
         if !found[index] && super::symbols::is_hashed(&tables.symbols[index]) {
-            let text = format!("{} is not found by its name (DT_HASH)", tables.symbol_called(index));
+            let text = format!(
+                "{} is not found by its name (DT_HASH)",
+                tables.symbol_called(index)
+            );
             findings.damage(Part::Hash, tables.symbol_place(view, index), text);
         }
     }

@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use goblin::elf::ProgramHeader;
 use goblin::elf::program_header::{
-    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE,
-    PT_NULL, PT_PHDR, PT_TLS,
+    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_GNU_STACK,
+    PT_INTERP, PT_LOAD, PT_NOTE, PT_NULL, PT_PHDR, PT_TLS,
 };
-use goblin::elf::section_header::{SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHT_DYNAMIC, SHT_NOTE, SHT_NULL};
+use goblin::elf::section_header::{
+    SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHT_DYNAMIC, SHT_NOTE, SHT_NULL,
+};
 
 use super::findings::{Custom, Findings};
 use super::{programs, sections};
@@ -38,18 +40,26 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         let bytes = program_header_range(view, index);
         let mut agree = |holds: bool, what: &str| {
             custom.holds(holds, Part::ProgramHeaders, bytes.clone(), || {
-                format!("{}: {what} does not agree with the sections", programs::called(index, program))
+                format!(
+                    "{}: {what} does not agree with the sections",
+                    programs::called(index, program)
+                )
             });
         };
         match program.p_type {
             PT_LOAD => load(view, program, &loaded, &mut agree),
             PT_GNU_STACK | PT_NULL => {}
             PT_PHDR => {
-                agree(program.p_flags == PF_R || program.p_flags == PF_R | PF_X, "p_flags");
+                agree(
+                    program.p_flags == PF_R || program.p_flags == PF_R | PF_X,
+                    "p_flags",
+                );
                 agree(program.p_align == view.word_size(), "p_align");
             }
             PT_GNU_RELRO => relro(program, &loaded, &mut agree),
-            PT_DYNAMIC | PT_INTERP | PT_GNU_EH_FRAME | PT_GNU_PROPERTY | PT_NOTE | PT_TLS => exact(program, &loaded, &mut agree),
+            PT_DYNAMIC | PT_INTERP | PT_GNU_EH_FRAME | PT_GNU_PROPERTY | PT_NOTE | PT_TLS => {
+                exact(program, &loaded, &mut agree)
+            }
             _ => {}
         }
     }
@@ -63,12 +73,21 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
 fn one_more(view: &View<'_>, findings: &mut Findings) {
     let index = view.programs.len();
     let at = program_header_range(view, index).start;
-    if index == 0 || index != usize::from(view.header.e_phnum) || view.sections.iter().any(|s| s.header.sh_offset == at && at > 0) {
+    if index == 0
+        || index != usize::from(view.header.e_phnum)
+        || view
+            .sections
+            .iter()
+            .any(|s| s.header.sh_offset == at && at > 0)
+    {
         return;
     }
-    let Some(next) = view.program_at(index) else { return };
+    let Some(next) = view.program_at(index) else {
+        return;
+    };
     let known = matches!(next.p_type, 1..=4 | 6 | 7 | 0x6474_e550..=0x6474_e553);
-    let empty_stack = next.p_type == PT_GNU_STACK && next.p_offset | next.p_vaddr | next.p_filesz == 0;
+    let empty_stack =
+        next.p_type == PT_GNU_STACK && next.p_offset | next.p_vaddr | next.p_filesz == 0;
     let sound = next.p_vaddr == next.p_paddr
         && next.p_filesz <= next.p_memsz
         && next.p_align.count_ones() <= 1
@@ -77,7 +96,8 @@ fn one_more(view: &View<'_>, findings: &mut Findings) {
         && (next.p_memsz > 0 || empty_stack);
     if known && sound {
         let at = if view.is_64() { 56 } else { 44 };
-        let text = format!("there are more program headers than the {index} of which e_phnum tells");
+        let text =
+            format!("there are more program headers than the {index} of which e_phnum tells");
         findings.damage(Part::Header, at..at + 2, text);
     }
 }
@@ -92,14 +112,25 @@ fn in_a_load(view: &View<'_>, index: usize, section: &Section, custom: &mut Cust
     }
     let header = &section.header;
     let holds = view.loads().any(|load| {
-        let Some(into) = header.sh_addr.checked_sub(load.p_vaddr) else { return false };
+        let Some(into) = header.sh_addr.checked_sub(load.p_vaddr) else {
+            return false;
+        };
         let end = into.saturating_add(header.sh_size);
         end <= load.p_memsz
-            && (!section.is_in_file() || (end <= load.p_filesz && load.p_offset.wrapping_add(into) == header.sh_offset))
+            && (!section.is_in_file()
+                || (end <= load.p_filesz && load.p_offset.wrapping_add(into) == header.sh_offset))
     });
-    custom.holds(holds, Part::SectionHeaders, section_header_range(view, index), || {
-        format!("{} lies where no segment that is loaded has it", sections::called(index, section))
-    });
+    custom.holds(
+        holds,
+        Part::SectionHeaders,
+        section_header_range(view, index),
+        || {
+            format!(
+                "{} lies where no segment that is loaded has it",
+                sections::called(index, section)
+            )
+        },
+    );
 }
 
 fn within(addresses: &Range<u64>, section: &Section) -> bool {
@@ -108,9 +139,18 @@ fn within(addresses: &Range<u64>, section: &Section) -> bool {
 }
 
 /// From the first section's start to the last one's end, in the file and in memory.
-fn load(view: &View<'_>, program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl FnMut(bool, &str)) {
+fn load(
+    view: &View<'_>,
+    program: &ProgramHeader,
+    loaded: &[(usize, &Section)],
+    agree: &mut impl FnMut(bool, &str),
+) {
     let memory = program.p_vaddr..program.p_vaddr.saturating_add(program.p_memsz);
-    let mut own = loaded.iter().map(|(_, s)| *s).filter(|s| within(&memory, s) && !is_zeroed_tls(s)).peekable();
+    let mut own = loaded
+        .iter()
+        .map(|(_, s)| *s)
+        .filter(|s| within(&memory, s) && !is_zeroed_tls(s))
+        .peekable();
     if own.peek().is_none() {
         return;
     }
@@ -126,25 +166,48 @@ fn load(view: &View<'_>, program: &ProgramHeader, loaded: &[(usize, &Section)], 
         flags |= if has(SHF_WRITE) { PF_W } else { 0 } | if has(SHF_EXECINSTR) { PF_X } else { 0 };
     }
     let headers = program_header_range(view, 0).start;
-    let has_headers = program.p_offset <= headers && headers < program.p_offset.saturating_add(program.p_filesz);
-    let empty = view.sections.iter().any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == program.p_vaddr);
+    let has_headers =
+        program.p_offset <= headers && headers < program.p_offset.saturating_add(program.p_filesz);
+    let empty = view
+        .sections
+        .iter()
+        .any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == program.p_vaddr);
     agree(program.p_vaddr == start || has_headers || empty, "p_vaddr");
-    agree(program.p_vaddr.saturating_add(program.p_memsz) == end, "p_memsz");
+    agree(
+        program.p_vaddr.saturating_add(program.p_memsz) == end,
+        "p_memsz",
+    );
     let said = program.p_vaddr.saturating_add(program.p_filesz);
-    let empty = view.sections.iter().any(|s| s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == said && s.is_in_file());
+    let empty = view.sections.iter().any(|s| {
+        s.is_loaded() && s.header.sh_size == 0 && s.header.sh_addr == said && s.is_in_file()
+    });
     agree(said == file_end.max(program.p_vaddr) || empty, "p_filesz");
     agree(program.p_flags == flags, "p_flags");
 }
 
-fn relro(program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl FnMut(bool, &str)) {
+fn relro(
+    program: &ProgramHeader,
+    loaded: &[(usize, &Section)],
+    agree: &mut impl FnMut(bool, &str),
+) {
     let end = program.p_vaddr.saturating_add(program.p_memsz);
-    let begins = loaded.iter().any(|(_, s)| s.header.sh_addr == program.p_vaddr && s.is_in_file() && s.header.sh_offset == program.p_offset);
+    let begins = loaded.iter().any(|(_, s)| {
+        s.header.sh_addr == program.p_vaddr
+            && s.is_in_file()
+            && s.header.sh_offset == program.p_offset
+    });
     agree(begins, "where it begins");
-    agree(end % 0x1000 == 0 || loaded.iter().any(|(_, s)| s.addresses().end == end), "where it ends");
+    agree(
+        end % 0x1000 == 0 || loaded.iter().any(|(_, s)| s.addresses().end == end),
+        "where it ends",
+    );
     // lld fills memory up to the end of the page, and the file only as far as there is something.
     let file_end = program.p_vaddr.saturating_add(program.p_filesz);
     let fills = program.p_filesz < program.p_memsz
-        && loaded.iter().any(|(_, s)| s.is_in_file() && s.addresses().end == file_end || !s.is_in_file() && s.header.sh_addr == file_end);
+        && loaded.iter().any(|(_, s)| {
+            s.is_in_file() && s.addresses().end == file_end
+                || !s.is_in_file() && s.header.sh_addr == file_end
+        });
     agree(program.p_filesz == program.p_memsz || fills, "p_filesz");
     // gold says what the sections say.
     agree(matches!(program.p_flags, PF_R | 6), "p_flags");
@@ -152,8 +215,16 @@ fn relro(program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl
 }
 
 /// What is one section, or several behind each other.
-fn exact(program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl FnMut(bool, &str)) {
-    let mut own: Vec<&Section> = loaded.iter().map(|(_, s)| *s).filter(|s| belongs(program.p_type, s)).collect();
+fn exact(
+    program: &ProgramHeader,
+    loaded: &[(usize, &Section)],
+    agree: &mut impl FnMut(bool, &str),
+) {
+    let mut own: Vec<&Section> = loaded
+        .iter()
+        .map(|(_, s)| *s)
+        .filter(|s| belongs(program.p_type, s))
+        .collect();
     if program.p_type == PT_NOTE {
         let memory = program.p_vaddr..program.p_vaddr.saturating_add(program.p_memsz);
         own.retain(|s| within(&memory, s));
@@ -162,14 +233,34 @@ fn exact(program: &ProgramHeader, loaded: &[(usize, &Section)], agree: &mut impl
         return agree(false, "what it is");
     };
     agree(program.p_vaddr == first.header.sh_addr, "p_vaddr");
-    agree(!first.is_in_file() || program.p_offset == first.header.sh_offset, "p_offset");
-    agree(program.p_vaddr.saturating_add(program.p_memsz) == last.addresses().end, "p_memsz");
-    let in_file: u64 = own.iter().filter(|s| s.is_in_file()).map(|s| s.addresses().end).max().unwrap_or(program.p_vaddr);
-    agree(program.p_filesz == in_file.saturating_sub(program.p_vaddr), "p_filesz");
+    agree(
+        !first.is_in_file() || program.p_offset == first.header.sh_offset,
+        "p_offset",
+    );
+    agree(
+        program.p_vaddr.saturating_add(program.p_memsz) == last.addresses().end,
+        "p_memsz",
+    );
+    let in_file: u64 = own
+        .iter()
+        .filter(|s| s.is_in_file())
+        .map(|s| s.addresses().end)
+        .max()
+        .unwrap_or(program.p_vaddr);
+    agree(
+        program.p_filesz == in_file.saturating_sub(program.p_vaddr),
+        "p_filesz",
+    );
     let align = own.iter().map(|s| s.header.sh_addralign).max().unwrap_or(1);
     agree(program.p_align == align, "p_align");
-    let writable = own.iter().any(|s| s.header.sh_flags & u64::from(SHF_WRITE) != 0);
-    let flags = if writable && program.p_type != PT_TLS { PF_R | PF_W } else { PF_R };
+    let writable = own
+        .iter()
+        .any(|s| s.header.sh_flags & u64::from(SHF_WRITE) != 0);
+    let flags = if writable && program.p_type != PT_TLS {
+        PF_R | PF_W
+    } else {
+        PF_R
+    };
     agree(program.p_flags == flags, "p_flags");
 }
 
@@ -192,9 +283,17 @@ fn missing(view: &View<'_>, loaded: &[(usize, &Section)], custom: &mut Custom) {
         for kind in [PT_DYNAMIC, PT_INTERP, PT_GNU_EH_FRAME, PT_TLS] {
             if belongs(kind, section) {
                 let there = view.programs.iter().any(|p| p.p_type == kind);
-                custom.holds(there, Part::ProgramHeaders, section_header_range(view, *index), || {
-                    format!("no program header tells of {}", sections::called(*index, section))
-                });
+                custom.holds(
+                    there,
+                    Part::ProgramHeaders,
+                    section_header_range(view, *index),
+                    || {
+                        format!(
+                            "no program header tells of {}",
+                            sections::called(*index, section)
+                        )
+                    },
+                );
             }
         }
     }

@@ -34,8 +34,15 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
         return Vec::new();
     }
     let Some(view) = View::read(bytes) else {
-        let text = format!("the file has {} bytes, too few for an ELF header, or no part of the header makes sense", bytes.len());
-        let says = if bytes.len() < 64 { "file too short" } else { "invalid ELF header" };
+        let text = format!(
+            "the file has {} bytes, too few for an ELF header, or no part of the header makes sense",
+            bytes.len()
+        );
+        let says = if bytes.len() < 64 {
+            "file too short"
+        } else {
+            "invalid ELF header"
+        };
         findings.fatal(Part::Header, 0..bytes.len() as u64, text, says);
         return findings.finish();
     };
@@ -64,7 +71,10 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
 /// Sectors of zeros where there are none by nature.
 fn zeroes(view: &View<'_>, findings: &mut Findings) {
     for (region, among) in zeroed_in(view) {
-        let text = format!("{region}, in {among}, where there is something; {} bytes are a block of a disk", region.alignment());
+        let text = format!(
+            "{region}, in {among}, where there is something; {} bytes are a block of a disk",
+            region.alignment()
+        );
         findings.damage(Part::Content, region.bytes, text);
     }
 }
@@ -74,7 +84,9 @@ fn is_or_was_elf(bytes: &[u8]) -> bool {
     if bytes.starts_with(&MAGIC) {
         return true;
     }
-    let Some(start) = bytes.get(..64) else { return false };
+    let Some(start) = bytes.get(..64) else {
+        return false;
+    };
     let equal = start.iter().zip(MAGIC).filter(|(a, b)| **a == *b).count();
     equal == 3
         && matches!(start[4], 1 | 2)

@@ -16,7 +16,10 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         let (all, end) = notes(view, program);
         let stop = program.p_offset.saturating_add(program.p_filesz);
         if end + 4 <= stop {
-            let text = format!("a note is longer than the {} bytes of its segment leave room for", program.p_filesz);
+            let text = format!(
+                "a note is longer than the {} bytes of its segment leave room for",
+                program.p_filesz
+            );
             findings.damage(Part::Notes, end..stop, text);
         }
         for note in all {
@@ -38,7 +41,14 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
                 _ => true,
             };
             if !right {
-                findings.damage(Part::Notes, bytes, format!("a GNU note of type {} with {length} bytes is not what it should be", note.kind));
+                findings.damage(
+                    Part::Notes,
+                    bytes,
+                    format!(
+                        "a GNU note of type {} with {length} bytes is not what it should be",
+                        note.kind
+                    ),
+                );
             }
         }
     }

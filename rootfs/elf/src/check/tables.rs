@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use goblin::elf::dynamic::{DT_JMPREL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_SYMTAB};
+use goblin::elf::dynamic::{
+    DT_JMPREL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_SYMTAB,
+};
 use goblin::elf::reloc::RelocSection;
 use goblin::elf::{Sym, Symtab};
 
@@ -62,7 +64,11 @@ pub(super) struct Tables<'a> {
 impl<'a> Tables<'a> {
     pub(super) fn read(view: &View<'a>) -> Tables<'a> {
         let machine = Machine::of(view.header.e_machine);
-        let plt_has_addends = view.tag(DT_PLTREL).map_or(machine.is_none_or(Machine::has_addends), |e| e.value == DT_RELA);
+        let plt_has_addends = view
+            .tag(DT_PLTREL)
+            .map_or(machine.is_none_or(Machine::has_addends), |e| {
+                e.value == DT_RELA
+            });
         let jump = table_range(view, DT_JMPREL, DT_PLTRELSZ);
         let mut relocations = Vec::new();
         let wanted = [
@@ -82,20 +88,39 @@ impl<'a> Tables<'a> {
             }
             relocations.extend(table(view, range, has_addends, is_plt));
         }
-        let symbols_at = view.tag(DT_SYMTAB).and_then(|e| view.offset(e.value)).unwrap_or(0);
-        let count = if symbols_at == 0 { 0 } else { symbol_count(view) as usize };
+        let symbols_at = view
+            .tag(DT_SYMTAB)
+            .and_then(|e| view.offset(e.value))
+            .unwrap_or(0);
+        let count = if symbols_at == 0 {
+            0
+        } else {
+            symbol_count(view) as usize
+        };
         let symbols = match Symtab::parse(view.bytes, symbols_at as usize, count, view.ctx) {
             Ok(table) if count > 0 => table.iter().collect(),
             _ => Vec::new(),
         };
         let names = names(view, &symbols);
-        Tables { machine, relocations, symbols, symbols_at, names }
+        Tables {
+            machine,
+            relocations,
+            symbols,
+            symbols_at,
+            names,
+        }
     }
 
     /// Thread-local storage is relocated, or declared.
     pub(super) fn has_tls(&self) -> bool {
-        let Some(machine) = self.machine else { return true };
-        self.relocations.iter().any(|t| t.entries.iter().any(|r| machine.kind(r.number) == Some(Kind::Tls)))
+        let Some(machine) = self.machine else {
+            return true;
+        };
+        self.relocations.iter().any(|t| {
+            t.entries
+                .iter()
+                .any(|r| machine.kind(r.number) == Some(Kind::Tls))
+        })
     }
 
     /// A symbol's name; empty where there is none.
@@ -135,7 +160,14 @@ fn names<'a>(view: &View<'a>, symbols: &[Sym]) -> Vec<&'a [u8]> {
 
 fn table(view: &View<'_>, range: Range<u64>, has_addends: bool, is_plt: bool) -> Option<Table> {
     let size = range.end.checked_sub(range.start)?;
-    let section = RelocSection::parse(view.bytes, range.start as usize, size as usize, has_addends, view.ctx).ok()?;
+    let section = RelocSection::parse(
+        view.bytes,
+        range.start as usize,
+        size as usize,
+        has_addends,
+        view.ctx,
+    )
+    .ok()?;
     let entries = section.iter().map(|r| Relocation {
         offset: r.r_offset,
         number: r.r_type,
@@ -143,5 +175,10 @@ fn table(view: &View<'_>, range: Range<u64>, has_addends: bool, is_plt: bool) ->
         addend: r.r_addend,
     });
     let entry_size = view.word_size() * if has_addends { 3 } else { 2 };
-    Some(Table { is_plt, entries: entries.collect(), range, entry_size })
+    Some(Table {
+        is_plt,
+        entries: entries.collect(),
+        range,
+        entry_size,
+    })
 }
