@@ -62,7 +62,9 @@ impl Region {
     /// Of which block size these are whole blocks, the file's end aside: 4096, 512 or, where the file was cut elsewhere, 1.
     pub fn alignment(&self) -> u64 {
         let cut = matches!(self.change, Change::Truncated | Change::Extra);
-        let aligned = |to: u64| self.bytes.start % to == 0 && (cut || self.bytes.end % to == 0);
+        let aligned = |to: u64| {
+            self.bytes.start.is_multiple_of(to) && (cut || self.bytes.end.is_multiple_of(to))
+        };
         [PAGE, SECTOR]
             .into_iter()
             .find(|to| aligned(*to))

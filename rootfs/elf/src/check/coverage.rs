@@ -122,7 +122,7 @@ fn relative(
     places: &mut Vec<u64>,
     findings: &mut Findings,
 ) {
-    if !view.load_of(address).is_some_and(|p| p.p_flags & PF_W != 0) {
+    if view.load_of(address).is_none_or(|p| p.p_flags & PF_W == 0) {
         let text = format!(
             "DT_RELR changes {address:#x}, which cannot be written to: the program crashes"
         );
@@ -199,5 +199,5 @@ fn pointers(view: &View<'_>, frames: &Frames<'_>, relocated: &Relocated, finding
 
 /// As people write them, round in one base or another: flags, sizes and seconds, which are no addresses.
 fn is_number(value: u64) -> bool {
-    value < 0x2_0000 || value % 0x1000 == 0 || value % 100 == 0
+    value < 0x2_0000 || value.is_multiple_of(0x1000) || value.is_multiple_of(100)
 }

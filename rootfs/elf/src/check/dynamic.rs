@@ -115,7 +115,7 @@ fn end(view: &View<'_>, findings: &mut Findings) {
         let text = "behind the end of the dynamic section (DT_NULL) something is left";
         findings.damage(Part::Dynamic, at..at + 1, text);
     }
-    if (view.dynamic_range.end - view.dynamic_range.start) % size != 0 {
+    if !(view.dynamic_range.end - view.dynamic_range.start).is_multiple_of(size) {
         findings.damage(
             Part::Dynamic,
             view.dynamic_range.clone(),

@@ -158,7 +158,7 @@ fn looks_like_a_start(view: &View<'_>, entry: u64) -> bool {
             .offset(entry)
             .and_then(|at| view.part(at..at.saturating_add(4).min(view.len())))
             .is_some_and(|code| starts.iter().any(|start| code.starts_with(start))),
-        Some(machine) => entry % machine.instruction_alignment() == 0,
+        Some(machine) => entry.is_multiple_of(machine.instruction_alignment()),
         None => true,
     }
 }

@@ -192,7 +192,7 @@ impl Gnu {
         }
         let bits = view.word_size() * 8;
         let word_at =
-            self.filter() + (u64::from(hash) / bits & (self.filter_words - 1)) * view.word_size();
+            self.filter() + ((u64::from(hash) / bits) & (self.filter_words - 1)) * view.word_size();
         let word = view.word(word_at).unwrap_or(0);
         let second = u64::from(hash.checked_shr(self.shift).unwrap_or(0)) % bits;
         if word >> (u64::from(hash) % bits) & word >> second & 1 == 0 {
@@ -253,8 +253,8 @@ fn system_v(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findin
             index = read(2 + buckets + index).unwrap_or(0);
         }
     }
-    for index in 1..symbols as usize {
-        if !found[index] && super::symbols::is_hashed(&tables.symbols[index]) {
+    for (index, found) in found.iter().enumerate().skip(1) {
+        if !found && super::symbols::is_hashed(&tables.symbols[index]) {
             let text = format!(
                 "{} is not found by its name (DT_HASH)",
                 tables.symbol_called(index)

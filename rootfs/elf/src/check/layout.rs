@@ -198,7 +198,7 @@ fn relro(
     });
     agree(begins, "where it begins");
     agree(
-        end % 0x1000 == 0 || loaded.iter().any(|(_, s)| s.addresses().end == end),
+        end.is_multiple_of(0x1000) || loaded.iter().any(|(_, s)| s.addresses().end == end),
         "where it ends",
     );
     // lld fills memory up to the end of the page, and the file only as far as there is something.

@@ -33,7 +33,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         );
         return findings.damage(Part::Header, field, text);
     }
-    if header.e_shoff % 4 != 0 {
+    if !header.e_shoff.is_multiple_of(4) {
         findings.damage(
             Part::Header,
             field.clone(),
@@ -175,7 +175,7 @@ fn one(view: &View<'_>, index: usize, section: &Section, findings: &mut Findings
         add(format!(
             "{called} is aligned to {align:#x}, no power of two"
         ));
-    } else if align > 1 && header.sh_addr % align != 0 {
+    } else if align > 1 && !header.sh_addr.is_multiple_of(align) {
         add(format!(
             "{called} is at {:#x}, and aligned to {align:#x}",
             header.sh_addr
@@ -195,7 +195,7 @@ fn one(view: &View<'_>, index: usize, section: &Section, findings: &mut Findings
             header.sh_entsize
         ));
     }
-    if header.sh_size % entry != 0 {
+    if !header.sh_size.is_multiple_of(entry) {
         add(format!(
             "{called} has {} bytes, no multiple of {entry}",
             header.sh_size

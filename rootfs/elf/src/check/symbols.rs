@@ -164,11 +164,7 @@ fn place(view: &View<'_>, tables: &Tables<'_>, index: usize, symbol: &Sym, custo
     // Marks of a section's end lie behind it, and Thumb's lowest bit is set.
     let end = address.saturating_add(symbol.st_size);
     let holds = section.header.sh_addr <= address
-        && end
-            <= section
-                .addresses()
-                .end
-                .saturating_add(u64::from(symbol.st_value & 1));
+        && end <= section.addresses().end.saturating_add(symbol.st_value & 1);
     let mark = symbol.st_size == 0 && view.load_of(address.saturating_sub(1)).is_some();
     custom.holds(holds || mark, Part::Symbols, bytes, || {
         format!(

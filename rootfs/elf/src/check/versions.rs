@@ -118,7 +118,7 @@ fn needed_record(
     // GNU ld, gold, lld and mold write them without gaps: the record, its names, the next record; or all records first.
     let end = record.at + VERNEED_SIZE * (1 + u64::from(record.count));
     if last != (record.next == 0)
-        || (record.next > 0 && record.next % 4 != 0)
+        || (record.next > 0 && !record.next.is_multiple_of(4))
         || (!last && end > record.at.saturating_add(record.next) && record.next != VERNEED_SIZE)
     {
         findings.crash(
@@ -204,7 +204,11 @@ fn defined_record(view: &View<'_>, record: &Defined, last: bool, findings: &mut 
         .rev()
         .skip(1)
         .all(|(_, next)| *next == VERDAUX_SIZE);
-    if last != (record.next == 0) || record.next % 4 != 0 || record.aux < VERDEF_SIZE || !chained {
+    if last != (record.next == 0)
+        || !record.next.is_multiple_of(4)
+        || record.aux < VERDEF_SIZE
+        || !chained
+    {
         findings.crash(
             Part::Versions,
             bytes,

@@ -65,7 +65,7 @@ fn split(bytes: &[u8]) -> Option<(Packet<'_>, &[u8])> {
                     let (&two, rest) = rest.split_first()?;
                     (
                         tag,
-                        (u64::from(one) - 192 << 8) + u64::from(two) + 192,
+                        ((u64::from(one) - 192) << 8) + u64::from(two) + 192,
                         rest,
                     )
                 }
