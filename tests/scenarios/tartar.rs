@@ -91,7 +91,7 @@ fn empty_files_in_place_of_links_are_found_and_repaired() {
             tree.change(name, |path| {
                 fs::remove_file(path)?;
                 fs::write(path, "")?;
-                fs::set_permissions(path, Permissions::from_mode(0))
+                fs::set_permissions(path, Permissions::from_mode(0o000))
             })?;
         }
         let found = verify(&kedge, &tree)?;

@@ -93,6 +93,8 @@ impl Repository {
             .env("GNUPGHOME", self.gpg.path(""))
             .args([
                 "-D",
+                "__gpg /usr/bin/gpg",
+                "-D",
                 "_gpg_name b@example.org",
                 "-D",
                 "_gpg_digest_algo sha256",
