@@ -52,7 +52,8 @@ pub(crate) fn search(query: &mut Query, from: Option<&From>) {
         if query.lacks(Family::Dpkg) {
             let at = mirror.clone().unwrap_or_else(|| entry.place.clone());
             if let Err(why) = ask(query, entry, &at, &architectures) {
-                query.failed(format!("{} {}: {why}", at.shown(), entry.suite));
+                let dist = at.join(&entry.dist());
+                query.failed(format!("{}: {why}", dist.shown()));
             }
         }
     }
