@@ -6,7 +6,6 @@ mod capability;
 mod deb;
 mod member;
 mod rpm;
-mod rpm_header;
 mod tar;
 mod tarball;
 mod unpack;

@@ -10,37 +10,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use kedge_packages::{Family, Package};
+use kedge_rpm_header::{Header, tag};
 
 use crate::member::{Member, MemberKind, below_root};
-use crate::rpm_header::Header;
 use crate::unpack::{buffered, unpack};
 use crate::{Each, Error, Packed, capability, damaged};
 
 /// How a package file begins.
 pub(crate) const MAGIC: &[u8] = &[0xed, 0xab, 0xee, 0xdb];
 const LEAD: usize = 96;
-
-/// Tags (`rpmtag.h`).
-const NAME: u32 = 1000;
-const VERSION: u32 = 1001;
-const RELEASE: u32 = 1002;
-const EPOCH: u32 = 1003;
-const ARCH: u32 = 1022;
-const OLD_FILE_NAMES: u32 = 1027;
-const FILE_SIZES: u32 = 1028;
-const FILE_MODES: u32 = 1030;
-const FILE_MTIMES: u32 = 1034;
-const FILE_LINK_TOS: u32 = 1036;
-const FILE_USER_NAME: u32 = 1039;
-const FILE_GROUP_NAME: u32 = 1040;
-const FILE_DEVICES: u32 = 1095;
-const FILE_INODES: u32 = 1096;
-const DIR_INDEXES: u32 = 1116;
-const BASE_NAMES: u32 = 1117;
-const DIR_NAMES: u32 = 1118;
-const PAYLOAD_FORMAT: u32 = 1124;
-const LONG_FILE_SIZES: u32 = 5008;
-const FILE_CAPS: u32 = 5010;
 
 /// `stat.h`.
 const TYPE: u64 = 0o170_000;
@@ -57,31 +35,30 @@ const LONGEST_NAME: u64 = 4096;
 /// As [`crate::read`]. Without `each`, only as far as to know which package it is.
 pub(crate) fn read(from: &mut Packed, each: Option<Each>) -> Result<Package, Error> {
     from.read_exact(&mut [0; LEAD])?;
-    Header::skip_padded(from)?;
-    let header = Header::read(from)?;
+    kedge_rpm_header::read_padded(from)?;
+    let header = Header::parse(&kedge_rpm_header::read(from)?)
+        .map_err(|error| damaged(&error.to_string()))?;
     let text = |tag, what| {
-        let text = header.text(tag).map(str::to_string);
-        text.ok_or_else(|| damaged(&format!("its header has no {what}")))
+        header
+            .text(tag)
+            .ok_or_else(|| damaged(&format!("its header has no {what}")))
     };
-    let epoch = header
-        .numbers(EPOCH)
-        .first()
-        .map(|epoch| format!("{epoch}:"));
+    let epoch = header.number(tag::EPOCH).map(|epoch| format!("{epoch}:"));
     let package = Package {
         family: Family::Rpm,
-        name: text(NAME, "name")?,
+        name: text(tag::NAME, "name")?,
         version: format!(
             "{}{}-{}",
             epoch.unwrap_or_default(),
-            text(VERSION, "version")?,
-            text(RELEASE, "release")?
+            text(tag::VERSION, "version")?,
+            text(tag::RELEASE, "release")?
         ),
-        architecture: text(ARCH, "architecture")?,
+        architecture: text(tag::ARCH, "architecture")?,
     };
     let Some(each) = each else {
         return Ok(package);
     };
-    if let Some(format) = header.text(PAYLOAD_FORMAT)
+    if let Some(format) = header.text(tag::PAYLOADFORMAT)
         && format != "cpio"
     {
         return Err(Error::Unsupported(format!(
@@ -113,19 +90,26 @@ struct Listed {
 }
 
 fn files(header: &Header) -> Result<Vec<Listed>, Error> {
-    let folders = header.texts(DIR_NAMES);
-    let (folder_of, mut names) = (header.numbers(DIR_INDEXES), header.texts(BASE_NAMES));
+    let texts = |tag| header.texts(tag).collect::<Vec<&[u8]>>();
+    let folders = texts(tag::DIRNAMES);
+    let (folder_of, mut names) = (header.numbers(tag::DIRINDEXES), texts(tag::BASENAMES));
     if names.is_empty() {
-        names = header.texts(OLD_FILE_NAMES);
+        names = texts(tag::OLDFILENAMES);
     }
-    let (modes, times) = (header.numbers(FILE_MODES), header.numbers(FILE_MTIMES));
-    let mut sizes = header.numbers(LONG_FILE_SIZES);
-    if sizes.is_empty() {
-        sizes = header.numbers(FILE_SIZES);
-    }
-    let (devices, inodes) = (header.numbers(FILE_DEVICES), header.numbers(FILE_INODES));
-    let (users, groups) = (header.texts(FILE_USER_NAME), header.texts(FILE_GROUP_NAME));
-    let (targets, capabilities) = (header.texts(FILE_LINK_TOS), header.texts(FILE_CAPS));
+    let (modes, times) = (
+        header.numbers(tag::FILEMODES),
+        header.numbers(tag::FILEMTIMES),
+    );
+    let sizes = match header.count(tag::LONGFILESIZES) {
+        0 => header.numbers(tag::FILESIZES),
+        _ => header.numbers(tag::LONGFILESIZES),
+    };
+    let (devices, inodes) = (
+        header.numbers(tag::FILEDEVICES),
+        header.numbers(tag::FILEINODES),
+    );
+    let (users, groups) = (texts(tag::FILEUSERNAME), texts(tag::FILEGROUPNAME));
+    let (targets, capabilities) = (texts(tag::FILELINKTOS), texts(tag::FILECAPS));
     let text = |texts: &[&[u8]], index: usize| {
         let text = texts.get(index).copied().unwrap_or_default();
         String::from_utf8_lossy(text).into_owned()
@@ -134,9 +118,9 @@ fn files(header: &Header) -> Result<Vec<Listed>, Error> {
     for (index, name) in names.iter().enumerate() {
         let folder = folder_of
             .get(index)
-            .and_then(|&at| folders.get(usize::try_from(at).ok()?));
+            .and_then(|at| folders.get(usize::try_from(at).ok()?));
         let path = below_root(&[folder.copied().unwrap_or_default(), name].concat())?;
-        let mode = *modes
+        let mode = modes
             .get(index)
             .ok_or_else(|| damaged("its header has fewer modes than files"))?;
         let kind = match mode & TYPE {
@@ -152,7 +136,7 @@ fn files(header: &Header) -> Result<Vec<Listed>, Error> {
             mode: (mode & 0o7777) as u32,
             owner: (0, 0),
             names: (text(&users, index), text(&groups, index)),
-            modified: times.get(index).map_or(0, |&time| time as i64),
+            modified: times.get(index).map_or(0, |time| time as i64),
             attributes: capability
                 .into_iter()
                 .map(|value| ("security.capability".into(), value))
@@ -162,9 +146,9 @@ fn files(header: &Header) -> Result<Vec<Listed>, Error> {
         files.push(Listed {
             path,
             member,
-            size: sizes.get(index).copied().unwrap_or(0),
+            size: sizes.get(index).unwrap_or(0),
             mode,
-            identity: identity.map(|&inode| (devices.get(index).copied().unwrap_or(0), inode)),
+            identity: identity.map(|inode| (devices.get(index).unwrap_or(0), inode)),
             last: true,
         });
     }

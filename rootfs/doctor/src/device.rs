@@ -90,16 +90,14 @@ impl Device {
     }
 }
 
-/// The device's name that `/proc/self/mountinfo` has for the file system `number`, without `/dev/`; empty without one.
+/// What is mounted of the file system `number`, without `/dev/`; empty when that is no device.
 fn source(number: &str) -> String {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let of = |line: &str| {
-        let (head, tail) = line.split_once(" - ")?;
-        (head.split(' ').nth(2)? == number).then_some(())?;
-        let device = tail.split(' ').nth(1)?.strip_prefix("/dev/")?;
-        (!device.contains("..")).then(|| device.to_string())
-    };
-    mounts.lines().find_map(of).unwrap_or_default()
+    let mounts = kedge_mountinfo::mounts();
+    let mount = mounts.iter().find(|mount| mount.device == number);
+    let name = mount.and_then(|mount| mount.source.strip_prefix("/dev/"));
+    name.filter(|name| !name.contains(".."))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Which system is meant when nobody says: what was mounted last.
 
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use kedge_mountinfo::Mount;
 use kedge_sysroot::Sysroot;
 
 /// The system at `given`, or what was mounted last; says which it took.
@@ -30,52 +30,22 @@ pub(crate) fn no_database(root: &Path) -> String {
     )
 }
 
-/// The last mounted file system of a disk that has a `usr` and an `etc`, the machine's own root last of all.
+/// The last mounted file system of a disk that has a `usr` and an `etc`; the machine's own root is none.
 fn last() -> Option<PathBuf> {
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
     let looks = |path: &PathBuf| {
         let has = |name| fs::symlink_metadata(path.join(name)).is_ok();
         has("usr") && has("etc")
     };
-    mount_points(&mounts).into_iter().rev().find(looks)
+    candidates(kedge_mountinfo::mounts()).find(looks)
 }
 
-/// Mount points of file systems with files of their own, in the order of mounting (proc_pid_mountinfo(5)), `/` left out.
-fn mount_points(mounts: &[u8]) -> Vec<PathBuf> {
-    let point = |line: &[u8]| -> Option<PathBuf> {
-        let mut fields = line.split(|&b| b == b' ');
-        let point = fields.nth(4)?;
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        let ours = [
-            "proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "ramfs", "rootfs", "cgroup2", "cgroup",
-        ];
-        let real = !ours.iter().any(|name| name.as_bytes() == kind) && point != b"/";
-        real.then(|| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
-    };
-    mounts.split(|&b| b == b'\n').filter_map(point).collect()
-}
-
-/// `\040` is a blank.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = |digits: &[u8]| {
-            let digit = |b: u8| (b'0'..=b'7').contains(&b).then(|| u32::from(b - b'0'));
-            digits.iter().try_fold(0, |n, &b| Some(n * 8 + digit(b)?))
-        };
-        match after.get(..3).filter(|_| first == b'\\').and_then(octal) {
-            Some(byte) => {
-                out.push(byte as u8);
-                rest = &after[3..];
-            }
-            None => {
-                out.push(first);
-                rest = after;
-            }
-        }
-    }
-    out
+/// Where something of a disk or a server is mounted, the last first.
+fn candidates(mounts: Vec<Mount>) -> impl Iterator<Item = PathBuf> {
+    mounts
+        .into_iter()
+        .rev()
+        .filter(|mount| !mount.is_virtual() && mount.target != Path::new("/"))
+        .map(|mount| mount.target)
 }
 
 #[cfg(test)]
@@ -86,13 +56,9 @@ mod tests {
     fn what_the_kernel_made_itself_is_no_system() {
         let mounts = b"22 1 0:2 / / rw - rootfs rootfs rw\n\
             23 22 0:21 / /proc rw,nosuid shared:5 - proc proc rw\n\
-            30 22 8:2 / /mnt/a\\040b rw,relatime shared:1 master:2 - ext4 /dev/sda2 rw\n\
-            31 22 0:40 /@ /mnt2 ro - btrfs /dev/sdb1 ro\n\
-            nonsense\n";
-        assert_eq!(
-            mount_points(mounts),
-            [PathBuf::from("/mnt/a b"), PathBuf::from("/mnt2")]
-        );
-        assert_eq!(unescape(b"a\\1\\13"), b"a\\1\\13");
+            30 22 8:2 / /mnt rw,relatime shared:1 master:2 - ext4 /dev/sda2 rw\n\
+            31 22 0:40 /@ /mnt2 ro - btrfs /dev/sdb1 ro\n";
+        let found: Vec<PathBuf> = candidates(kedge_mountinfo::parse(mounts)).collect();
+        assert_eq!(found, [PathBuf::from("/mnt2"), PathBuf::from("/mnt")]);
     }
 }

@@ -53,22 +53,13 @@ fn text(tally: &Tally, total: u64, passed: Duration) -> String {
         0 => String::new(),
         _ => {
             let left = passed.as_secs_f64() * (total - done) as f64 / done as f64;
-            format!(", {} left", duration(left))
+            format!(", {} left", kedge_progress::seconds(left))
         }
     };
     format!(
         "[{bar}] {share:3} %  {done} of {total}, {} with SSH{left}",
         tally.ssh
     )
-}
-
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.ceil() as u64;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
-    }
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ use rustix::process::{WaitOptions, wait};
 
 use crate::child::{Call, code, error};
 use crate::consoles::kernel_consoles;
-use crate::mountinfo::{Mounted, to_unmount};
+use crate::mountinfo::to_unmount;
 use crate::plain::command;
 use crate::shells::Shells;
 use crate::signals::{End, Request, Signals};
 use kedge_message::{notice, warning};
+use kedge_mountinfo::Mount;
 
 /// For processes to end after SIGTERM, and after SIGKILL.
 const TERM: Duration = Duration::from_secs(3);
@@ -179,9 +180,9 @@ impl Ending<'_> {
 
     /// Writes out all file systems at the same time, and what was written to disks directly.
     /// Returns the mounts that did not answer.
-    fn write_out(&mut self, mounts: &[Mounted]) -> Vec<Mounted> {
+    fn write_out(&mut self, mounts: &[Mount]) -> Vec<Mount> {
         let mut calls = Vec::new();
-        for mount in mounts.iter().filter(|mount| mount.is_real()) {
+        for mount in mounts.iter().filter(|mount| !mount.is_virtual()) {
             let call = Call::start(|| {
                 code(
                     rustix::fs::open(
@@ -234,7 +235,7 @@ impl Ending<'_> {
         hung
     }
 
-    fn unmount(&mut self, mounts: &[Mounted], hung: &[Mounted]) {
+    fn unmount(&mut self, mounts: &[Mount], hung: &[Mount]) {
         let deadline = Instant::now() + UNMOUNT_ALL;
         for mount in mounts {
             // To unmount it would hang just as well, and so would the one that it is inside of.

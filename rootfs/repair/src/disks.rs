@@ -5,13 +5,13 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::mounted::Mounted;
+use kedge_mountinfo::Mount;
 
 /// Deeper than anybody stacks them.
 const DEEPEST: usize = 16;
 
 /// The kernel's names of everything that `mounted` lies on, such as `dm-0`, `sda2`, `sda`.
-pub(crate) fn under(mounted: &Mounted, sys: &Path) -> BTreeSet<String> {
+pub(crate) fn under(mounted: &Mount, sys: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut numbers = vec![mounted.device.clone()];
     // btrfs has a number of its own; its source is one of its devices, and that one's file system names the others.
@@ -128,9 +128,9 @@ mod tests {
         symlink(block.join("dm-1"), sys.join("dev/block/254:1")).unwrap();
         symlink(block.join("nvme0n1/nvme0n1p3"), sys.join("dev/block/259:3")).unwrap();
         let names = |device: &str| {
-            let mounted = Mounted {
+            let mounted = Mount {
                 device: device.into(),
-                ..Mounted::default()
+                ..Mount::default()
             };
             under(&mounted, &sys).into_iter().collect::<Vec<_>>()
         };

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use kedge_doctor::Difference;
 use kedge_doctor::shown::typed;
+use kedge_mountinfo::Mount;
 use kedge_sysroot::Sysroot;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::kernel_log::{self, Trouble};
-use crate::mounted::{self, Mounted};
+use crate::mounted;
 use crate::plan::Task;
 use crate::{Place, disks};
 
@@ -29,7 +30,7 @@ pub(crate) struct Objection {
 /// What speaks against writing where `tasks` are.
 pub(crate) fn objections(root: &Sysroot, place: &Place, tasks: &[Task]) -> Vec<Objection> {
     let mut objections = Vec::new();
-    let mut seen: BTreeMap<Mounted, PathBuf> = BTreeMap::new();
+    let mut seen: BTreeMap<Mount, PathBuf> = BTreeMap::new();
     let state = Path::new("var/lib");
     for path in tasks
         .iter()
@@ -59,18 +60,18 @@ pub(crate) fn objections(root: &Sysroot, place: &Place, tasks: &[Task]) -> Vec<O
     objections
 }
 
-fn read_only(mounted: &Mounted, is: bool) -> Option<Objection> {
+fn read_only(mounted: &Mount, is: bool) -> Option<Objection> {
     is.then(|| Objection {
         text: format!(
             "{point} is mounted read-only: if that was not the kernel's own decision after an error (dmesg tells), mount -o \
              remount,rw {point}",
-            point = typed(&mounted.point)
+            point = typed(&mounted.target)
         ),
         forceable: false,
     })
 }
 
-fn failing(mounted: &Mounted, place: &Place) -> Option<Objection> {
+fn failing(mounted: &Mount, place: &Place) -> Option<Objection> {
     let names: BTreeSet<String> = disks::under(mounted, &place.sys);
     let complaints = match kernel_log::complaints(&place.kernel_log, &names) {
         Ok(complaints) => complaints,
@@ -78,7 +79,7 @@ fn failing(mounted: &Mounted, place: &Place) -> Option<Objection> {
             // A host may not let everybody read it; the image does.
             eprintln!(
                 "repair: the kernel's log cannot be read ({error}), so nobody knows whether it complains about {}",
-                typed(&mounted.source)
+                typed(Path::new(&mounted.source))
             );
             return None;
         }
@@ -105,7 +106,7 @@ fn failing(mounted: &Mounted, place: &Place) -> Option<Objection> {
             "the kernel complains {} times about {} below {}:{lines}\n  {advice}; --force goes on anyway",
             complaints.len(),
             first.device.escape_debug(),
-            typed(&mounted.point),
+            typed(&mounted.target),
         ),
         forceable: true,
     })

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use kedge_digest::{Algorithm, Digest};
+use kedge_rpm_header::{Header, Numbers, Texts, tag};
 
-use super::header::{Header, Numbers, Texts, tag};
 use crate::{Entry, Kind, Owner, name};
 
 /// `RPMFILE_*`, `rpmfiles.h`.

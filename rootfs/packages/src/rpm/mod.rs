@@ -17,11 +17,11 @@ mod wal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use kedge_rpm_header::{Header, tag};
 use kedge_sysroot::Sysroot;
 
 use berkeley::Berkeley;
 use chain::{Blob, Pages, Reader};
-use header::{Header, tag};
 use ndb::Ndb;
 use sqlite::Sqlite;
 
@@ -70,7 +70,7 @@ impl<'a> Rpm<'a> {
 
     fn header(&self, index: usize) -> Result<Header, Error> {
         let blob = &self.blobs[index];
-        Header::read(&mut Reader::new(&*self.pages, blob))
+        header::read(&mut Reader::new(&*self.pages, blob))
     }
 
     /// The tags of `wanted` that this package has.
@@ -152,7 +152,7 @@ fn open_file<'a>(root: &'a Sysroot, path: &Path) -> Result<Option<Rpm<'a>>, Erro
 fn package(pages: &dyn Pages, blob: &Blob) -> Result<Package, Error> {
     let mut reader = Reader::new(pages, blob);
     let tags = [tag::NAME, tag::VERSION, tag::RELEASE, tag::EPOCH, tag::ARCH];
-    let header = Header::read_only(&mut reader, &tags)?;
+    let header = header::read_only(&mut reader, &tags)?;
     let text = |tag| header.text(tag).filter(|text| !text.is_empty());
     let Some((name, version, release)) = text(tag::NAME)
         .zip(text(tag::VERSION))
