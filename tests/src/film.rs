@@ -45,7 +45,7 @@ pub fn film(recording: &Recording) -> String {
     let last = pictures.len().saturating_sub(1) as f64 * width;
     let title = escaped(&recording.title);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" xml:space=\"preserve\" \
          aria-labelledby=\"title\">\n<title id=\"title\">{title}</title>\n<style>\n{STYLE}\
          #f{{transform:translateX(-{last}px);animation:f {whole:.2}s steps(1,end) infinite}}\n@keyframes f{{"
     );

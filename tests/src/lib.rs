@@ -21,6 +21,7 @@
 //! | [`Dnsmasq`] | DHCPv4, DHCPv6, router advertisements, DNS |
 //! | [`HttpRecorder`], [`DatagramSink`], [`NtpServer`] | what is sent to them is kept, what they answer is chosen |
 //! | [`Ssh`], [`SshKey`] | OpenSSH's own clients |
+//! | [`Desk`] | a terminal at which somebody types |
 //! | [`Victim`], [`Mirror`] | a real Debian to be broken, and where its packages come from |
 //! | [`ImageTool`] | the image's program, on this host |
 //! | [`Running::set_link`] | a cable that is pulled |
@@ -38,6 +39,7 @@ pub mod child;
 pub mod command;
 pub mod console;
 pub mod datagrams;
+pub mod desk;
 mod dissect;
 pub mod dnsmasq;
 pub mod elf64;
@@ -75,6 +77,7 @@ pub use chance::Chance;
 pub use command::Finished;
 pub use console::{Console, Output};
 pub use datagrams::{Datagram, DatagramSink};
+pub use desk::Desk;
 pub use dnsmasq::{Addresses, Dnsmasq, Server};
 pub use folder::{Folder, scenario};
 pub use frame::{Frame, Kind, Mac};

@@ -10,7 +10,29 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// Where somebody only waits, a player goes on after so long.
-const IDLE: Duration = Duration::from_secs(2);
+pub const IDLE: Duration = Duration::from_secs(3);
+
+/// A piece of what was shown, and when.
+pub type Piece = (SystemTime, Vec<u8>);
+
+/// What was on another terminal, behind what was shown before: the screen is cleared, and a line says whose it is. Empty lines at its
+/// beginning are left out, and nothing else.
+pub fn scene(caption: &str, mut pieces: Vec<Piece>) -> Vec<Piece> {
+    for (_, piece) in &mut pieces {
+        let empty = piece.iter().take_while(|byte| b"\r\n".contains(byte));
+        let empty = empty.count();
+        piece.drain(..empty);
+        if !piece.is_empty() {
+            break;
+        }
+    }
+    let at = pieces
+        .first()
+        .map_or(SystemTime::UNIX_EPOCH, |piece| piece.0);
+    let caption = format!("\x1b[H\x1b[2J~~~ {caption} ~~~\r\n\r\n");
+    pieces.insert(0, (at, caption.into_bytes()));
+    pieces
+}
 
 /// What was shown, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +51,7 @@ pub struct Recording {
 
 impl Recording {
     /// Of pieces as they came; one may end in the middle of a character.
-    pub fn new(
-        width: usize,
-        height: usize,
-        title: &str,
-        pieces: &[(SystemTime, Vec<u8>)],
-    ) -> Result<Self> {
+    pub fn new(width: usize, height: usize, title: &str, pieces: &[Piece]) -> Result<Self> {
         let at = pieces.first().context("nothing was recorded")?.0;
         let mut events: Vec<(Duration, String)> = Vec::new();
         let mut rest = Vec::new();
@@ -151,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_scene_begins_when_its_first_piece_comes() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+        let pieces = scene("here", vec![(at, b"\r".to_vec()), (at, b"\na\n".to_vec())]);
+        let shown = b"\x1b[H\x1b[2J~~~ here ~~~\r\n\r\n".to_vec();
+        let after = [(at, Vec::new()), (at, b"a\n".to_vec())];
+        assert_eq!(pieces[0], (at, shown));
+        assert_eq!(pieces[1..], after);
+    }
+
+    #[test]
     fn nobody_waits_long() -> Result<()> {
         let recording = recording()?;
         let times: Vec<_> = recording
@@ -158,7 +185,7 @@ mod tests {
             .iter()
             .map(|(time, _)| time.as_millis())
             .collect();
-        assert_eq!(times, [0, 1500, 3500]);
+        assert_eq!(times, [0, 1500, 4500]);
         Ok(())
     }
 }

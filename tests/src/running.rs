@@ -187,6 +187,14 @@ impl Running {
         Ok(())
     }
 
+    /// How many times this QEMU has written to its disks for the guest.
+    pub fn writes(&mut self) -> Result<u64> {
+        let disks = self.qmp.execute("query-blockstats", json!({}))?;
+        let disks = disks.as_array().context("QEMU tells of each disk")?;
+        let writes = |disk: &Value| disk["stats"]["wr_operations"].as_u64();
+        Ok(disks.iter().filter_map(writes).sum())
+    }
+
     /// Cuts the power: QEMU is killed, and with it what it has not written of the disk's tables.
     pub fn cut_power(mut self) {
         // No screen is asked for: the machine would go on meanwhile.

@@ -221,6 +221,17 @@ impl Ssh {
         format!("{}@{}:{path}", self.user, bracketed(self.host))
     }
 
+    /// A function of a shell's that is called `ssh` and has this client's options.
+    pub(crate) fn as_shell_function(&self) -> String {
+        let quoted = |word: &std::ffi::OsStr| {
+            let word = word.to_string_lossy();
+            format!("'{}'", word.replace('\'', "'\\''"))
+        };
+        let command = self.command("ssh");
+        let options: Vec<String> = command.get_args().map(quoted).collect();
+        format!("ssh() {{ command ssh {} \"$@\"; }}\n", options.join(" "))
+    }
+
     fn who(&self) -> String {
         format!("{}@{}", self.user, self.host)
     }

@@ -208,7 +208,7 @@ impl Programs<'_> {
         };
         if self.member(*library).role == Role::Library {
             let says = format!("error while loading shared libraries: {name}: {why}");
-            trouble.facts.push(("ld.so", says));
+            trouble.facts.insert(0, ("ld.so", says));
             trouble.gravity = Gravity::Fatal;
         }
     }

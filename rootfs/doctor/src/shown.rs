@@ -1,6 +1,9 @@
-//! Names that come from a disk, fit to be shown on a terminal.
+//! Names and sentences, fit to be shown on a terminal, whoever wrote them.
 
 use std::path::Path;
+
+/// A serial console has 80 columns, and some leave the last one empty.
+const WIDE: usize = 79;
 
 /// Without characters that move the cursor, colour, or turn the direction of writing.
 pub fn text(text: &str) -> String {
@@ -33,6 +36,28 @@ pub fn typed(word: &Path) -> String {
     }
 }
 
+/// Breaks a long line at blanks; what follows is indented so far. Longer words are left as they are.
+pub fn wrapped(line: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let leading = line.len() - line.trim_start().len();
+    out.push_str(&line[..leading]);
+    let mut width = leading;
+    for (index, word) in line[leading..].split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && width + 1 + length > WIDE && width > indent {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            width = indent;
+        } else if index > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += length;
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +73,24 @@ mod tests {
             "/usr/lib/libstdc++.so.6"
         );
         assert_eq!(typed(Path::new("/a b'c")), r"'/a b'\''c'");
+    }
+
+    #[test]
+    fn long_sentences_are_broken_and_long_words_are_not() {
+        let words = "word ".repeat(40);
+        let wrapped_words = wrapped(&format!("  fact     {}", words.trim()), 11);
+        assert!(
+            wrapped_words.lines().all(|line| line.len() <= WIDE),
+            "{wrapped_words}"
+        );
+        assert!(
+            wrapped_words
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("           word"))
+        );
+        assert_eq!(wrapped_words.split_whitespace().count(), 41);
+        let path = "x".repeat(300);
+        assert_eq!(wrapped(&path, 2), path);
     }
 }

@@ -7,8 +7,8 @@ use kedge_json as json;
 use crate::verify::{as_json, lines};
 use crate::{Difference, Examined, Gravity, shown};
 
-/// How wide a line is that is broken.
-const WIDE: usize = 100;
+/// How many findings of one ELF file are told.
+const MOST_FINDINGS: usize = 3;
 
 /// One thing that is wrong.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl Trouble {
         trouble.path = Some(examined.path.clone());
         let owner = examined.owned.first();
         trouble.package = owner.map(|o| (o.package.name.clone(), o.package.version.clone()));
+        trouble.facts = as_elf(examined);
         let mut all = Vec::new();
         for owned in &examined.owned {
             let who = format!("{} {}", owned.package.name, owned.package.version);
@@ -81,28 +82,16 @@ impl Trouble {
         for oddity in &examined.oddities {
             trouble.facts.push(("file", oddity.text.clone()));
         }
-        // One damaged block makes hundreds of findings, and the first say it.
-        let shown = if examined.proven { 0 } else { 5 };
-        for finding in examined.elf.iter().take(shown) {
-            trouble.facts.push(("ELF", finding.text.clone()));
-            if let Some(says) = &finding.linker_says {
-                trouble.facts.push(("ld.so", says.clone()));
-            }
-        }
-        if examined.elf.len() > shown && shown > 0 {
-            let more = format!("and {} more such findings", examined.elf.len() - shown);
-            trouble.facts.push(("ELF", more));
-        }
         trouble.next = next(examined, root, &all);
         Some(trouble)
     }
 
     /// For people: a headline, and lines under it.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}\n", wrap(&shown::text(&self.headline), 2));
+        let mut text = format!("{}\n", shown::wrapped(&shown::text(&self.headline), 2));
         for (about, fact) in &self.facts {
             let line = format!("  {about:9}{}", shown::text(fact));
-            text += &format!("{}\n", wrap(&line, 11));
+            text += &format!("{}\n", shown::wrapped(&line, 11));
         }
         for next in &self.next {
             text += &format!("  next: {}\n", shown::text(next));
@@ -136,6 +125,27 @@ impl Trouble {
             ),
         ])
     }
+}
+
+/// What the dynamic linker says, which may be what brought somebody here, and why.
+fn as_elf(examined: &Examined) -> Vec<(&'static str, String)> {
+    if examined.proven {
+        return Vec::new();
+    }
+    // One damaged block makes hundreds of findings, and the first say it.
+    let shown = &examined.elf[..examined.elf.len().min(MOST_FINDINGS)];
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    for says in shown.iter().filter_map(|f| f.linker_says.as_ref()) {
+        if !facts.iter().any(|(_, said)| said == says) {
+            facts.push(("ld.so", says.clone()));
+        }
+    }
+    facts.extend(shown.iter().map(|finding| ("ELF", finding.text.clone())));
+    let more = examined.elf.len() - shown.len();
+    if more > 0 {
+        facts.push(("ELF", format!("and {more} more such findings")));
+    }
+    facts
 }
 
 fn word(gravity: Gravity) -> &'static str {
@@ -182,48 +192,4 @@ fn next(examined: &Examined, root: &Path, differences: &[&Difference]) -> Vec<St
         );
     }
     next
-}
-
-/// Breaks a long line at blanks.
-fn wrap(line: &str, indent: usize) -> String {
-    let mut out = String::new();
-    let mut width = 0;
-    let leading = line.len() - line.trim_start().len();
-    out.push_str(&line[..leading]);
-    width += leading;
-    for (index, word) in line[leading..].split(' ').enumerate() {
-        let length = word.chars().count();
-        if index > 0 && width + 1 + length > WIDE && width > indent {
-            out.push('\n');
-            out.push_str(&" ".repeat(indent));
-            width = indent;
-        } else if index > 0 {
-            out.push(' ');
-            width += 1;
-        }
-        out.push_str(word);
-        width += length;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_sentences_are_broken_and_long_words_are_not() {
-        let words = "word ".repeat(40);
-        let wrapped = wrap(&format!("  fact     {}", words.trim()), 11);
-        assert!(wrapped.lines().all(|line| line.len() <= WIDE), "{wrapped}");
-        assert!(
-            wrapped
-                .lines()
-                .skip(1)
-                .all(|line| line.starts_with("           word"))
-        );
-        assert_eq!(wrapped.split_whitespace().count(), 41);
-        let path = "x".repeat(300);
-        assert_eq!(wrap(&path, 2), path);
-    }
 }

@@ -11,6 +11,10 @@ use crate::plan::Task;
 use crate::trial::Trial;
 use crate::{Error, replace::Done};
 
+/// An MD5 digest is the shortest that is shortened, and so much of it is shown.
+const LONG: usize = 32;
+const ENOUGH: usize = 16;
+
 /// What became of one file.
 #[derive(Debug)]
 pub(crate) enum Fate {
@@ -48,55 +52,25 @@ impl Story<'_> {
         !matches!(self.fate, Fate::Failed(_)) && self.remains.is_empty() && loads
     }
 
-    /// For people.
+    /// For people: what became of it, and then why that may be believed.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!(
-            "{}  ({} {})\n",
-            shown::path(&self.task.path),
-            shown::text(&self.package.name),
-            shown::text(&self.package.version)
-        );
+        let (name, version) = (&self.package.name, &self.package.version);
+        let headline = format!("{}: {}", self.result(), shown::path(&self.task.path));
+        let mut text = shown::wrapped(&headline, 2) + "\n";
         let mut line = |key: &str, value: &str| {
             for (number, value) in value.lines().enumerate() {
                 let key = if number == 0 { key } else { "" };
-                text += &format!("  {key:9}{}\n", shown::text(value));
+                let line = format!("  {key:9}{}", brief(&shown::text(value)));
+                text += &shown::wrapped(&line, 11);
+                text.push('\n');
             }
         };
-        if let Some(origin) = &self.origin {
-            line("from", &origin.location);
-            match origin.trust.as_slice() {
-                [] => line(
-                    "trust",
-                    "nothing vouches for it but the local checksum of the file",
-                ),
-                steps => line("trust", &steps.join("\n")),
-            }
+        if let Fate::Failed(error) = &self.fate {
+            line("why", &error.to_string());
         }
-        match &self.fate {
-            Fate::Would => line("would be", "replaced"),
-            Fate::Repaired(done) => {
-                match done.kept {
-                    Some(number) => {
-                        line("was", &done.was);
-                        line("is", &done.is);
-                        let kept = match done.was == "missing" {
-                            true => "nothing, as nothing was there",
-                            false => "the old one",
-                        };
-                        line(
-                            "kept",
-                            &format!("{kept}, as number {number} (--undo {number})"),
-                        );
-                    }
-                    None => line("is", &done.is),
-                }
-                done.notes.iter().for_each(|note| line("note", note));
-            }
-            Fate::Failed(error) => line("NOT", &format!("repaired: {error}")),
+        for remains in &self.remains {
+            line("STILL", remains);
         }
-        self.remains
-            .iter()
-            .for_each(|remains| line("STILL", remains));
         match &self.trial {
             None => {}
             Some(Trial::Loads(odd)) if odd.is_empty() => {
@@ -109,10 +83,50 @@ impl Story<'_> {
             Some(Trial::Fails(why)) => line("DOES NOT", &format!("load: {why}")),
             Some(Trial::Untried(why)) => line("untried", why),
         }
-        let head = text.find('\n').map_or(text.len(), |end| end + 1);
-        let who = format!("{} {}", self.package.name, self.package.version);
-        text.insert_str(head, &lines(&self.task.differences, &who));
+        line("package", &format!("{name} {version}"));
+        let kept = match &self.fate {
+            Fate::Repaired(done) => done.kept,
+            _ => None,
+        };
+        for difference in lines(&self.task.differences, name).lines() {
+            let (key, said) = difference.trim().split_once(' ').unwrap_or_default();
+            let said = said.trim();
+            match (kept, said.strip_prefix("is ")) {
+                (Some(_), Some(said)) => line(key, &format!("was {said}")),
+                (Some(_), None) if said == "there is nothing" => line(key, "there was nothing"),
+                _ => line(key, said),
+            }
+        }
+        if let Fate::Repaired(done) = &self.fate {
+            if let Some(number) = kept.filter(|_| done.was != "missing") {
+                line(
+                    "kept",
+                    &format!("the old one, as number {number} (--undo {number})"),
+                );
+            }
+            done.notes.iter().for_each(|note| line("note", note));
+        }
+        if let Some(origin) = &self.origin {
+            line("from", &origin.location);
+            match origin.trust.as_slice() {
+                [] => line(
+                    "trust",
+                    "nothing vouches for it but the local checksum of the file",
+                ),
+                steps => line("trust", &steps.join("\n")),
+            }
+        }
         text
+    }
+
+    fn result(&self) -> &'static str {
+        match (&self.fate, self.is_good()) {
+            (Fate::Would, _) => "would be replaced",
+            (Fate::Failed(_), _) => "NOT repaired",
+            (Fate::Repaired(_), false) => "replaced, and NOT well",
+            (Fate::Repaired(done), true) if done.kept.is_none() => "was right already",
+            (Fate::Repaired(_), true) => "repaired",
+        }
     }
 
     /// For programs.
@@ -163,6 +177,29 @@ impl Story<'_> {
         }
         json::object(&members)
     }
+}
+
+/// Without most of each digest ("sha256:…"): the whole ones are in `--json`, and in the record that is kept.
+fn brief(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_hexdigit())
+            .unwrap_or(rest.len());
+        if digits >= LONG && out.ends_with(':') {
+            out.push_str(&rest[..ENOUGH]);
+            out.push_str("..");
+        } else {
+            out.push_str(&rest[..digits]);
+        }
+        let other = rest[digits..]
+            .find(|c: char| c.is_ascii_hexdigit())
+            .unwrap_or(rest.len() - digits);
+        out.push_str(&rest[digits..digits + other]);
+        rest = &rest[digits + other..];
+    }
+    out
 }
 
 /// A library that is loaded by a program, which has the symbols that it lacks: Perl's and Python's modules.
@@ -233,4 +270,21 @@ pub(crate) fn shown_lines(text: &str) -> String {
 /// Writes to stdout. That nobody reads it to the end (`| head`) is no failure.
 pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_shortened_and_words_are_not() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            brief(&format!("is sha256:{digest}, mode 0644; é")),
+            "is sha256:0123456789abcdef.., mode 0644; é"
+        );
+        assert_eq!(brief("deadbeef"), "deadbeef");
+        // A key's fingerprint, say.
+        assert_eq!(brief(&digest), digest);
+    }
 }

@@ -1,17 +1,21 @@
 //! The story in its steps, each of which proves itself: for the scenario, and for `cargo xtask bench story`, which keeps the
 //! recording.
+//!
+//! What is recorded is what came over the terminals, byte for byte and when it came: the operator's own, the victim's serial line, and
+//! kedge's on the same line. The booting is not in it, and players shorten waiting to [`IDLE`].
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use kedge_tests::desk;
 use kedge_tests::elf64::Elf64;
-use kedge_tests::recording::Recording;
+use kedge_tests::recording::{IDLE, Piece, Recording, scene};
 use kedge_tests::victim::{ADDRESS, MIRROR};
 use kedge_tests::{
-    BOOT, COMMAND, Controller, Disk, Dnsmasq, Folder, Machine, Medium, Network, Nic, Running,
-    Server, Ssh, SshKey, Victim, out,
+    BOOT, COMMAND, Console, Controller, Desk, Disk, Dnsmasq, Folder, Machine, Medium, Network, Nic,
+    Running, Server, Ssh, SshKey, Victim, out,
 };
 
 /// What was damaged, as the package has it.
@@ -26,12 +30,19 @@ const DAMAGED: [u64; 3] = [512, 513, 700];
 /// How long a command may take that goes over the network.
 const REPAIR: Duration = Duration::from_secs(180);
 
+/// What the recording is called.
+const TITLE: &str = "From \"sshd does not start\" to the one bad file, and back";
+
 /// The terminal of the recording.
 const WIDTH: usize = 80;
 const HEIGHT: usize = 25;
 
-/// What an operator's shell ends a line with when it waits.
-const PROMPT: &str = "# ";
+/// What kedge's shell ends a line with when it waits, and the victim's.
+const PROMPT: &str = "kedge:/root# ";
+const VICTIM_PROMPT: &str = "root@victim:~# ";
+
+/// How the operator logs in.
+const LOGIN: &str = "ssh root@192.0.2.7";
 
 /// Everything of the story that does not change.
 struct Site {
@@ -80,12 +91,22 @@ impl Site {
         machine.nic_on(self.network.lan(), Nic::Virtio).start()
     }
 
-    /// The victim boots, and sshd dies as in the story.
-    fn sshd_dies(&self, folder: &Folder) -> Result<()> {
+    /// The victim boots, and sshd dies as in the story: nobody can log in, and the console says why.
+    fn sshd_dies(&self, folder: &Folder) -> Result<Vec<Piece>> {
         let mut machine = self.boot_victim(folder, "broken")?;
         let console = machine.console()?;
         console.expect("login: root (automatic login)", BOOT)?;
         console.wait_for_prompt(COMMAND)?;
+        let mut desk = self.desk()?;
+        let refused = desk.terminal().type_line(LOGIN, desk::PROMPT, COMMAND)?;
+        ensure!(refused.contains("Connection refused"), "{refused}");
+        let mut seen = scene("at the desk", desk.terminal().since(0));
+        let begin = new_line(console, VICTIM_PROMPT)?;
+        let start = "/etc/init.d/ssh start";
+        let said = console.type_line(start, VICTIM_PROMPT, COMMAND)?;
+        ensure!(said.contains(ASSERTION), "{said}");
+        let pieces = console.since(begin);
+        seen.extend(scene("the server's serial console", pieces));
         let sshd = console.try_run("/usr/sbin/sshd -t")?;
         ensure!(
             sshd.status == 127 && sshd.text.contains(ASSERTION),
@@ -93,44 +114,65 @@ impl Site {
         );
         ensure!(console.try_run("pgrep sshd")?.status != 0, "sshd runs");
         console.send("poweroff\n")?;
-        machine.ended("guest-shutdown", BOOT)
+        machine.ended("guest-shutdown", BOOT)?;
+        Ok(seen)
     }
 
-    /// kedge.iso boots beside the victim's disk; one command tells what is wrong, one puts it right. What was to be seen.
-    fn rescue(&self, folder: &Folder) -> Result<Recording> {
+    /// kedge.iso boots beside the victim's disk; one command tells what is wrong, one puts it right.
+    fn rescue(&self, folder: &Folder) -> Result<Vec<Piece>> {
         let iso = out::artefact("kedge.iso")?;
         let machine = Machine::new(folder, "rescue")
             .medium(Medium::UsbCd, &iso)
             .disk(Controller::VirtioBlk, self.disk.path(), "VICTIM");
         let mut machine = machine.nic_on(self.network.lan(), Nic::Virtio).start()?;
         machine.wait_for_shell()?;
-        machine.run("i=0; until ip -4 address show eth0 | grep -q 192.0.2.1; do sleep 1; i=$((i+1)); [ $i -lt 60 ]; done; clear")?;
+        machine.run("i=0; until ip -4 address show eth0 | grep -q 192.0.2.1; do sleep 1; i=$((i+1)); [ $i -lt 60 ]; done")?;
         let console = machine.console()?;
-        let begin = console.now();
+        let begin = new_line(console, PROMPT)?;
         console.type_line("mount /dev/vda1 /mnt", PROMPT, COMMAND)?;
         let doctor = console.type_line("doctor /mnt /usr/sbin/sshd", PROMPT, COMMAND)?;
-        for word in ["libcrypto.so.3", "Assertion", "libssl3", "repair "] {
-            ensure!(
-                doctor.contains(word),
-                "doctor does not say {word:?}: {doctor}"
-            );
-        }
+        let first = doctor.lines().next().unwrap_or_default();
+        ensure!(
+            first == format!("/{LIBCRYPTO} is damaged: sshd dies at start"),
+            "{doctor}"
+        );
         let command = format!("repair /mnt /{LIBCRYPTO}");
+        // Neither sentences nor what is to be typed depend on where lines are broken.
+        let words: Vec<&str> = doctor.split_whitespace().collect();
+        let words = words.join(" ");
+        for told in [
+            ASSERTION,
+            "relocation 512 of .rela.dyn",
+            "libssl3",
+            &command,
+        ] {
+            ensure!(words.contains(told), "no {told:?}: {doctor}");
+        }
+        std::thread::sleep(IDLE);
         let repair = console.type_line(&command, PROMPT, REPAIR)?;
-        ensure!(repair.contains("libcrypto.so.3"), "{repair}");
+        for told in [
+            format!("repaired: /{LIBCRYPTO}\n"),
+            "all symbols found".into(),
+            format!("from     http://{MIRROR}/debian/pool/libssl3_"),
+            "is signed by".into(),
+            "/etc/apt/keyrings/mirror.asc".into(),
+        ] {
+            ensure!(repair.contains(&told), "no {told:?}: {repair}");
+        }
+        for line in doctor.lines().chain(repair.lines()) {
+            // What is one word (an address, a digest) is not broken.
+            let fits = line.chars().count() < WIDTH || line.split_whitespace().count() < 3;
+            ensure!(fits, "this is too wide for a console: {line}");
+        }
+        std::thread::sleep(IDLE);
         console.type_line("umount /mnt", PROMPT, COMMAND)?;
         let pieces = console.since(begin);
         machine.power_off()?;
-        Recording::new(
-            WIDTH,
-            HEIGHT,
-            "From \"sshd does not start\" to the one bad file, and back",
-            &pieces,
-        )
+        Ok(scene("the same console; kedge.iso has been booted", pieces))
     }
 
     /// The victim boots from the repaired disk, and OpenSSH's client logs in.
-    fn is_well(&self, folder: &Folder) -> Result<()> {
+    fn is_well(&self, folder: &Folder) -> Result<Vec<Piece>> {
         let file = format!("/{LIBCRYPTO}");
         let repaired = self.disk.debugfs(&format!("cat {file}"), false)?;
         let pristine = fs::read(self.victim.pristine().join(LIBCRYPTO))?;
@@ -141,30 +183,58 @@ impl Site {
             ensure!(stat.contains(word), "{word:?} is not in {stat}");
         }
         let mut machine = self.boot_victim(folder, "repaired")?;
-        let key = SshKey::at(&self.victim.key())?;
-        let ssh = Ssh::at(self.network.lan(), ADDRESS.parse()?).key(&key);
+        let ssh = self.ssh()?;
         ssh.wait(BOOT)?;
+        let mut desk = self.desk()?;
+        let terminal = desk.terminal();
+        terminal.type_line(LOGIN, VICTIM_PROMPT, BOOT)?;
+        let sshd = terminal.type_line("pgrep -a sshd", VICTIM_PROMPT, COMMAND)?;
+        ensure!(sshd.contains("/usr/sbin/sshd"), "{sshd:?}");
+        let seen = scene("at the desk", terminal.since(0));
         let said = ssh.run("hostname; /usr/sbin/sshd -t && echo whole")?;
         let said = said.success()?.text();
         ensure!(said == "victim\nwhole\n", "{said:?}");
         let console = machine.console()?;
         console.wait_for_prompt(COMMAND)?;
         console.send("poweroff\n")?;
-        machine.ended("guest-shutdown", BOOT)
+        machine.ended("guest-shutdown", BOOT)?;
+        Ok(seen)
     }
+
+    fn ssh(&self) -> Result<Ssh> {
+        let key = SshKey::at(&self.victim.key())?;
+        let host = "etc/ssh/ssh_host_ed25519_key.pub";
+        let host = fs::read_to_string(self.victim.pristine().join(host))?;
+        let ssh = Ssh::at(self.network.lan(), ADDRESS.parse()?).key(&key);
+        // It has been logged in to before.
+        ssh.host_key(host.trim_end())
+    }
+
+    fn desk(&self) -> Result<Desk> {
+        Desk::at(self.network.lan(), &self.ssh()?)
+    }
+}
+
+/// An empty line, behind which a scene begins with a prompt.
+fn new_line(console: &mut Console, prompt: &str) -> Result<usize> {
+    console.type_line("", prompt, COMMAND)?;
+    let begin = console.now();
+    console.type_line("", prompt, COMMAND)?;
+    Ok(begin)
 }
 
 /// All of it; leaves `story.cast` and `story.svg` in `to`.
 pub(crate) fn tell(folder: &Folder, to: &Path) -> Result<()> {
     let site = Site::new(folder)?;
     site.damage()?;
-    site.sshd_dies(folder)?;
-    let recording = site.rescue(folder)?;
+    let mut pieces = site.sshd_dies(folder)?;
+    pieces.extend(site.rescue(folder)?);
+    pieces.extend(site.is_well(folder)?);
+    let recording = Recording::new(WIDTH, HEIGHT, TITLE, &pieces)?;
     fs::write(to.join("story.cast"), recording.asciicast()?)?;
     // Of the file and not of what was recorded: times are rounded in it.
     let recording = Recording::read(&recording.asciicast()?)?;
     fs::write(to.join("story.svg"), kedge_tests::film::film(&recording))?;
-    site.is_well(folder)?;
     fs::remove_file(site.disk.path())?;
     Ok(())
 }
