@@ -60,7 +60,8 @@ impl Object {
         };
         let folders = |tag: u64| -> Vec<String> {
             let split = |list: String| list.split(':').map(str::to_owned).collect::<Vec<_>>();
-            texts(tag).flat_map(split).collect()
+            // The dynamic linker takes the last one, and there should be one only.
+            texts(tag).next_back().map(split).unwrap_or_default()
         };
         let flags = view.tag(DT_FLAGS_1).map_or(0, |e| e.value);
         let machine = view.header.e_machine;
@@ -94,9 +95,9 @@ fn version_needed(view: &View<'_>, needed: &Needed) -> Option<VersionNeeded> {
     let versions = needed
         .names
         .iter()
-        .filter_map(|n| Some((view.string(n.name).map(text)?, n.flags & WEAK != 0)));
+        .filter_map(|n| Some((view.short_name(n.name).map(text)?, n.flags & WEAK != 0)));
     Some(VersionNeeded {
-        library: view.string(needed.file).map(text)?,
+        library: view.short_name(needed.file).map(text)?,
         versions: versions.collect(),
     })
 }
@@ -108,7 +109,7 @@ fn versions_provided(view: &View<'_>) -> Vec<String> {
         .filter(|d| d.flags & BASE == 0)
         .filter_map(|d| d.names.first());
     names
-        .filter_map(|(name, _)| view.string(*name).map(text))
+        .filter_map(|(name, _)| view.short_name(*name).map(text))
         .collect()
 }
 

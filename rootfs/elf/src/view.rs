@@ -19,7 +19,10 @@ const MOST_PROGRAM_HEADERS: usize = 256;
 const MOST_DYNAMIC_ENTRIES: usize = 4096;
 
 /// Longer than any symbol's name; a text without an end is not searched for it any further.
-const LONGEST_TEXT: u64 = 1 << 16;
+pub(crate) const LONGEST_TEXT: u64 = 1 << 16;
+
+/// Longest name of a file (`NAME_MAX`), and longer than any version's; thousands of records may point to one text.
+const LONGEST_SHORT_NAME: u64 = 256;
 
 /// As much of a section's name as is shown.
 const SHOWN_NAME: u64 = 100;
@@ -90,6 +93,15 @@ pub(crate) struct View<'a> {
     pub(crate) dynamic_range: Range<u64>,
     /// `DT_STRTAB`, clipped to the file.
     strings: Range<u64>,
+    kind: Kind,
+}
+
+/// What kind of file it is: asked for each entry of a table, and found out once.
+#[derive(Clone, Copy, Default)]
+struct Kind {
+    for_linux: bool,
+    edited: bool,
+    debug: bool,
 }
 
 impl<'a> View<'a> {
@@ -119,11 +131,17 @@ impl<'a> View<'a> {
             dynamic: Vec::new(),
             dynamic_range: 0..0,
             strings: 0..0,
+            kind: Kind::default(),
         };
         view.read_programs();
         view.read_sections();
         view.read_dynamic();
         view.strings = view.find_strings();
+        view.kind = Kind {
+            for_linux: view.find_for_linux(),
+            edited: view.find_edited(),
+            debug: view.find_debug(),
+        };
         Some(view)
     }
 
@@ -247,9 +265,11 @@ impl<'a> View<'a> {
         self.text(self.strings.start.checked_add(index)?, self.strings.end)
     }
 
-    /// A name of `DT_STRTAB`, fit for a terminal.
-    pub(crate) fn name(&self, index: u64) -> Option<String> {
-        self.string(index).map(escaped)
+    /// A library's or version's name of `DT_STRTAB`; none that is longer than those can be.
+    pub(crate) fn short_name(&self, index: u64) -> Option<&'a [u8]> {
+        let start = self.strings.start.checked_add(index)?;
+        let end = start.saturating_add(LONGEST_SHORT_NAME);
+        self.text(start, end.min(self.strings.end))
     }
 
     /// `PT_LOAD`s.
@@ -345,6 +365,10 @@ impl<'a> View<'a> {
 
     /// Loaded by Linux: a program or a library. Firmware, boot loaders and objects to be linked obey other rules.
     pub(crate) fn is_for_linux(&self) -> bool {
+        self.kind.for_linux
+    }
+
+    fn find_for_linux(&self) -> bool {
         let has = |kinds: &[u32]| self.programs.iter().any(|p| kinds.contains(&p.p_type));
         let dynamic = has(&[PT_DYNAMIC])
             || self
@@ -366,6 +390,10 @@ impl<'a> View<'a> {
     /// A tool went over it after the linker: patchelf, which moves what grows behind everything else, or BOLT, which moves
     /// code. Program headers and section headers no longer come of one plan.
     pub(crate) fn was_edited(&self) -> bool {
+        self.kind.edited
+    }
+
+    fn find_edited(&self) -> bool {
         let moved = |address: u64| {
             let first = [
                 ".interp",
@@ -392,6 +420,10 @@ impl<'a> View<'a> {
     /// A file of debugging symbols apart from its program (`objcopy --only-keep-debug`): its program headers speak of
     /// bytes that are elsewhere.
     pub(crate) fn is_debug_file(&self) -> bool {
+        self.kind.debug
+    }
+
+    fn find_debug(&self) -> bool {
         let loaded = || {
             self.sections
                 .iter()

@@ -61,6 +61,8 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
     };
     let word = view.word_size();
     let bits = word * 8 - 1;
+    // A bit of the table is a word of the file; more are made to keep us busy.
+    let mut left = view.len() / word;
     // Where the next bitmap begins; none before the first address.
     let mut next: Option<u64> = None;
     let mut at = range.start;
@@ -68,6 +70,15 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
         let Some(entry) = view.word(at) else { break };
         let bytes = at..at + word;
         at += word;
+        left = match left.checked_sub(u64::from((entry >> 1).count_ones()).max(1)) {
+            Some(left) if entry & 1 == 1 => left,
+            None => {
+                let text = "DT_RELR changes more words than the file has";
+                findings.damage(Part::Relocations, bytes, text);
+                break;
+            }
+            Some(_) => left.saturating_sub(1),
+        };
         if entry & 1 == 0 {
             // Linkers begin anew only where a bitmap does not reach.
             if next.is_some_and(|next| entry < next.saturating_add(bits * word)) {

@@ -1,6 +1,8 @@
 //! `.eh_frame_hdr` (LSB, "Exception Frames"): a sorted table of where functions begin, by which an address that should
 //! be one is judged.
 
+use std::ops::Range;
+
 use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 
 use super::findings::{Custom, Findings};
@@ -15,7 +17,7 @@ const HEADER_SIZE: u64 = 12;
 const ENTRY_SIZE: u64 = 8;
 
 /// The table, where there is one that can be read.
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     view: &'a View<'a>,
     address: u64,
     first: u64,
@@ -23,7 +25,7 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn read(view: &'a View<'a>) -> Frames<'a> {
+    pub(crate) fn read(view: &'a View<'a>) -> Frames<'a> {
         let mut frames = Frames {
             view,
             address: 0,
@@ -56,6 +58,37 @@ impl<'a> Frames<'a> {
     fn function(&self, index: u64) -> Option<u64> {
         let relative = self.view.u32(self.first + index * ENTRY_SIZE)? as i32;
         Some(self.address.wrapping_add_signed(i64::from(relative)))
+    }
+
+    /// Whether these addresses lie between functions, as far as the table and what it points to tell of any: linkers leave
+    /// holes for patches of code, and some machines' fill them with zeros.
+    pub(crate) fn is_hole(&self, addresses: &Range<u64>) -> bool {
+        // The first function that begins behind them.
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.function(middle) {
+                Some(function) if function < addresses.end => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let before = low.checked_sub(1).and_then(|index| self.function_at(index));
+        low < self.count && before.is_some_and(|before| before.end <= addresses.start)
+    }
+
+    /// From where to where the function of an entry is: its record (FDE) says so, where addresses are 32 bits from where they are
+    /// written, as all compilers write them.
+    fn function_at(&self, index: u64) -> Option<Range<u64>> {
+        let start = self.function(index)?;
+        let relative = self.view.u32(self.first + index * ENTRY_SIZE + 4)? as i32;
+        let record = self.address.wrapping_add_signed(i64::from(relative));
+        // A length and a pointer to what it shares with others are in front of the address.
+        let field = record.checked_add(8)?;
+        let at = self.view.offset(field)?;
+        let relative = self.view.u32(at)? as i32;
+        let size = u64::from(self.view.u32(at.checked_add(4)?)?);
+        let same = field.wrapping_add_signed(i64::from(relative)) == start;
+        same.then(|| start..start.saturating_add(size))
     }
 
     /// Whether a function begins there, as far as is known.

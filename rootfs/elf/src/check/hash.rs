@@ -235,12 +235,15 @@ fn system_v(view: &View<'_>, tables: &Tables<'_>, at: u64, findings: &mut Findin
         return findings.crash(Part::Hash, at..at + 2 * size, text);
     }
     let mut found = vec![false; symbols as usize];
+    // Once for each: in a hostile table all buckets lead to one symbol, with a long name.
+    let all = 0..symbols as usize;
+    let hashes: Vec<u32> = all.map(|index| system_v_hash(tables.name(index))).collect();
     for bucket in 0..buckets {
         let mut index = read(2 + bucket).unwrap_or(0);
         let mut place = at + size * (2 + bucket);
         while index != 0 {
             let sound = found.get(index as usize) == Some(&false)
-                && u64::from(system_v_hash(tables.name(index as usize))) % buckets == bucket;
+                && u64::from(hashes[index as usize]) % buckets == bucket;
             if !sound {
                 let text = format!(
                     "bucket {bucket} of the symbols' hashes (DT_HASH) leads to symbol {index}, which does not belong there"

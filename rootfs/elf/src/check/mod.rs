@@ -7,7 +7,7 @@
 mod coverage;
 mod dynamic;
 mod findings;
-mod frames;
+pub(crate) mod frames;
 mod hash;
 mod header;
 mod layout;
@@ -50,8 +50,8 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     programs::check(&view, &mut findings);
     sections::check(&view, &mut findings);
     layout::check(&view, &mut findings);
-    zeroes(&view, &mut findings);
     let frames = frames::Frames::read(&view);
+    zeroes(&view, &frames, &mut findings);
     frames::check(&view, &frames, &mut findings);
     if view.is_debug_file() || !view.is_for_linux() {
         return findings.finish();
@@ -69,8 +69,8 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
 }
 
 /// Sectors of zeros where there are none by nature.
-fn zeroes(view: &View<'_>, findings: &mut Findings) {
-    for (region, among) in zeroed_in(view) {
+fn zeroes(view: &View<'_>, frames: &frames::Frames<'_>, findings: &mut Findings) {
+    for (region, among) in zeroed_in(view, frames) {
         let text = format!(
             "{region}, in {among}, where there is something; {} bytes are a block of a disk",
             region.alignment()

@@ -15,7 +15,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for program in view.programs.iter().filter(|p| p.p_type == PT_NOTE) {
         let (all, end) = notes(view, program);
         let stop = program.p_offset.saturating_add(program.p_filesz);
-        if end + 4 <= stop {
+        if end.saturating_add(4) <= stop {
             let text = format!(
                 "a note is longer than the {} bytes of its segment leave room for",
                 program.p_filesz

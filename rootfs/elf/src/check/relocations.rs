@@ -27,12 +27,14 @@ pub(super) fn check(
     };
     let (mut aligned, mut resolvers) = (Custom::default(), Custom::default());
     let image = Image::of(view);
+    let binds_now = binds_now(view);
     for table in &tables.relocations {
         let relative = if table.is_plt {
             0
         } else {
             relative_count(view, table)
         };
+        let lazy = table.is_plt && !binds_now;
         for (index, relocation) in table.entries.iter().enumerate() {
             if machine.kind(relocation.number) == Some(Kind::Irelative)
                 && let Some(target) = target(view, relocation)
@@ -53,7 +55,7 @@ pub(super) fn check(
                 view,
                 tables,
                 &image,
-                (machine, table, index, relative),
+                (machine, table, index, relative, lazy),
                 findings,
             ) {
                 let word = view.word_size();
@@ -133,7 +135,7 @@ fn one(
     view: &View<'_>,
     tables: &Tables<'_>,
     image: &Image,
-    (machine, table, index, relative): (Machine, &Table, usize, u64),
+    (machine, table, index, relative, lazy): (Machine, &Table, usize, u64, bool),
     findings: &mut Findings,
 ) -> bool {
     let relocation = &table.entries[index];
@@ -155,7 +157,6 @@ fn one(
         findings.fatal(Part::Relocations, bytes, text, &assertion(machine));
         return false;
     }
-    let lazy = table.is_plt && !binds_now(view);
     let Some(kind) = kind else {
         let text = format!(
             "{} has type {}, which the dynamic linker does not know",
@@ -335,7 +336,8 @@ fn meaning(
                 .find(|p| p.p_type == goblin::elf::program_header::PT_TLS)
                 .map_or(0, |p| p.p_memsz);
             let addend = relocation.addend.unwrap_or(0);
-            if relocation.symbol == 0 && (addend < 0 || addend > size as i64) {
+            if relocation.symbol == 0 && u64::try_from(addend).map_or(true, |addend| addend > size)
+            {
                 add(format!(
                     "{} points behind the thread-local storage",
                     called()

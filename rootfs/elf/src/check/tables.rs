@@ -10,7 +10,7 @@ use goblin::elf::{Sym, Symtab};
 
 use crate::machine::{Kind, Machine};
 use crate::parts::{symbol_count, table_range};
-use crate::view::{View, escaped};
+use crate::view::{LONGEST_TEXT, View, escaped};
 
 /// One relocation.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +151,10 @@ fn names<'a>(view: &View<'a>, symbols: &[Sym]) -> Vec<&'a [u8]> {
         if left == 0 {
             return &[][..];
         }
-        let name = view.string(symbol.st_name as u64).unwrap_or_default();
-        left = left.saturating_sub(name.len() as u64);
-        name
+        let name = view.string(symbol.st_name as u64);
+        // Where there is no end, it was looked for up to the last byte that may be one.
+        left = left.saturating_sub(name.map_or(LONGEST_TEXT, |name| name.len() as u64));
+        name.unwrap_or_default()
     };
     symbols.iter().map(name).collect()
 }

@@ -34,12 +34,13 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
             findings.crash(Part::Versions, at..at + VERNEED_SIZE, text);
         }
     }
-    let libraries: Vec<&[u8]> = view
+    let mut libraries: Vec<&[u8]> = view
         .dynamic
         .iter()
         .filter(|e| e.tag == DT_NEEDED)
-        .filter_map(|e| view.string(e.value))
+        .filter_map(|e| view.short_name(e.value))
         .collect();
+    libraries.sort_unstable();
     // The file itself is 1, what is not versioned 0 and 1.
     let mut indexes: Vec<u16> = vec![0, 1];
     for (number, record) in needed.iter().enumerate() {
@@ -77,7 +78,7 @@ pub(super) fn check(view: &View<'_>, tables: &Tables<'_>, findings: &mut Finding
 }
 
 fn hash_of(view: &View<'_>, name: u64) -> Option<u32> {
-    view.string(name).map(system_v_hash)
+    view.short_name(name).map(system_v_hash)
 }
 
 fn needed_record(
@@ -96,8 +97,8 @@ fn needed_record(
         let says = format!("unsupported version {} of Verneed record", record.version);
         findings.fatal(Part::Versions, bytes.clone(), text, &says);
     }
-    let file = view.string(record.file);
-    if !file.is_some_and(|file| libraries.contains(&file)) {
+    let file = view.short_name(record.file);
+    if file.is_none_or(|file| libraries.binary_search(&file).is_err()) {
         let shown = file
             .map(|f| escaped(&f[..f.len().min(80)]))
             .unwrap_or_default();
@@ -129,7 +130,7 @@ fn needed_record(
     }
     for (number, name) in record.names.iter().enumerate() {
         let bytes = name.at..name.at + VERNAUX_SIZE;
-        let shown = view.name(name.name).unwrap_or_default();
+        let shown = view.short_name(name.name).map(escaped).unwrap_or_default();
         if hash_of(view, name.name) != Some(name.hash) {
             let text = format!(
                 "the needed version \"{shown}\" has not the hash {:#010x} that is written beside it",
@@ -167,7 +168,7 @@ fn defined_record(view: &View<'_>, record: &Defined, last: bool, findings: &mut 
         findings.fatal(Part::Versions, bytes.clone(), text, &says);
     }
     let name = record.names.first().map_or(0, |n| n.0);
-    let shown = view.name(name).unwrap_or_default();
+    let shown = view.short_name(name).map(escaped).unwrap_or_default();
     if hash_of(view, name) != Some(record.hash) {
         let text = format!(
             "the provided version \"{shown}\" has not the hash {:#010x} that is written beside it",
@@ -182,8 +183,8 @@ fn defined_record(view: &View<'_>, record: &Defined, last: bool, findings: &mut 
         );
         findings.damage(Part::Versions, bytes.clone(), text);
     }
-    let soname = view.tag(DT_SONAME).and_then(|e| view.string(e.value));
-    if record.flags & BASE != 0 && soname.is_some() && soname != view.string(name) {
+    let soname = view.tag(DT_SONAME).and_then(|e| view.short_name(e.value));
+    if record.flags & BASE != 0 && soname.is_some() && soname != view.short_name(name) {
         let text = format!(
             "the file calls itself \"{}\" (DT_SONAME), but its versions are those of \"{shown}\"",
             soname.map(escaped).unwrap_or_default()
