@@ -266,7 +266,9 @@ pub(crate) fn zeroed_in(view: &View<'_>) -> Vec<(Region, String)> {
 /// Whole sectors of zeros within a range, together where they follow each other.
 fn zero_runs(view: &View<'_>, range: Range<u64>) -> Vec<Region> {
     let mut regions = Vec::new();
-    let mut start = range.start.next_multiple_of(SECTOR);
+    let Some(mut start) = range.start.checked_next_multiple_of(SECTOR) else {
+        return regions;
+    };
     let end = range.end.min(view.len());
     while let Some(next) = start.checked_add(SECTOR).filter(|next| *next <= end) {
         if view
