@@ -3,23 +3,26 @@
 //! What is built, what was found interesting and what failed is kept in `~/.cache/kedge/fuzz`, so that a second run begins
 //! where the first one ended; the kept corpus in the checkout is only read.
 
+mod outcome;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kedge_image::build::Request;
 use kedge_image::cache::Cache;
 use kedge_image::program::end_with_parent;
 
 use crate::cargo;
+use outcome::{Finding, Outcome, Table};
 
-/// The most memory, in MB, that reading anything of the corpus's size may take.
-const MEMORY: &str = "512";
-/// And the most time, in seconds, with everything else that this computer does meanwhile.
+/// What kedge is built for.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The most time, in seconds, that reading anything may take, with everything else that this computer does meanwhile.
 const LONGEST: &str = "20";
 /// What libFuzzer makes up at most, in bytes. Larger files of the corpus are still read.
 const LARGEST: &str = "16384";
@@ -31,9 +34,46 @@ pub(crate) struct Arguments {
     /// How long each target runs
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// How often all of them run, one after the other; each round builds on what the ones before found interesting
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
+    /// What else is looked for
+    #[arg(long, value_enum, default_value_t = Sanitizer::None)]
+    sanitizer: Sanitizer,
+    /// Add what each run came to to this file
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Run nothing: print the table of such a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "log"])]
+    table: Option<PathBuf>,
     /// How many run at the same time (every processor, if not given)
     #[arg(long)]
     jobs: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sanitizer {
+    /// Panics, hangs, and much memory: safe code reads here
+    None,
+    /// Also what unsafe code and libraries of C do to memory, at half the speed
+    Address,
+}
+
+impl Sanitizer {
+    fn name(self) -> &'static str {
+        match self {
+            Sanitizer::None => "none",
+            Sanitizer::Address => "address",
+        }
+    }
+
+    /// The most memory, in MB, that reading anything of the corpus's size may take: a sanitizer keeps what was freed.
+    fn memory(self) -> u32 {
+        match self {
+            Sanitizer::None => 512,
+            Sanitizer::Address => 1024,
+        }
+    }
 }
 
 /// Where everything is.
@@ -46,20 +86,14 @@ struct Place {
     cache: PathBuf,
     /// What the targets write: in memory, where that is there.
     scratch: PathBuf,
-}
-
-/// What a run of one target came to.
-struct Outcome {
-    name: String,
-    executions: u64,
-    seconds: u64,
-    coverage: u64,
-    peak: u64,
-    /// The input that failed, and what was said.
-    found: Option<(Option<PathBuf>, String)>,
+    sanitizer: Sanitizer,
 }
 
 pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(log) = &arguments.table {
+        print!("{}", Table::read(log)?.markdown());
+        return Ok(ExitCode::SUCCESS);
+    }
     if !has_nightly() {
         eprintln!(
             "note: no nightly toolchain is there, which libFuzzer needs; nothing was fuzzed. `rustup toolchain install nightly` \
@@ -67,7 +101,7 @@ pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<Ex
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let place = Place::new(&request.root)?;
+    let place = Place::new(&request.root, arguments.sanitizer)?;
     let known = place.targets()?;
     for name in &arguments.names {
         ensure!(
@@ -84,8 +118,9 @@ pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<Ex
     place.build(&names)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = arguments.jobs.unwrap_or(processors).max(1);
-    let queue = Mutex::new(VecDeque::from(names));
-    let outcomes = Mutex::new(Vec::new());
+    let rounds = std::iter::repeat_n(&names, arguments.rounds as usize);
+    let queue: Mutex<VecDeque<&String>> = Mutex::new(rounds.flatten().collect());
+    let results = Mutex::new((Table::default(), Vec::new()));
     let failed = std::thread::scope(|scope| {
         let work = || -> anyhow::Result<()> {
             loop {
@@ -96,12 +131,17 @@ pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<Ex
                 let Some(name) = next else {
                     return Ok(());
                 };
-                let outcome = place.fuzz(&name, arguments.seconds)?;
-                eprintln!("{}", outcome.line());
-                outcomes
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(outcome);
+                let (outcome, finding) = place.fuzz(name, arguments.seconds)?;
+                eprintln!("{}", outcome.line(name));
+                if let Some(log) = &arguments.log {
+                    outcome::log(log, name, &outcome)?;
+                }
+                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                results.0.add(name, &outcome);
+                if let Some(finding) = finding {
+                    say(name, &finding);
+                    results.1.push((name.clone(), finding));
+                }
             }
         };
         let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
@@ -116,26 +156,26 @@ pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<Ex
     if let Some(error) = failed {
         return Err(error);
     }
-    let mut outcomes = outcomes
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by(|a, b| a.name.cmp(&b.name));
-    print(&outcomes);
-    let mut code = ExitCode::SUCCESS;
-    for outcome in &outcomes {
-        if let Some((input, said)) = &outcome.found {
-            code = ExitCode::FAILURE;
-            eprintln!("\n{} failed:\n{said}", outcome.name);
-            if let Some(input) = input {
-                eprintln!(
-                    "The input is {}; when it is put right, keep it: cp it to tests/fuzz/corpus/{}/",
-                    input.display(),
-                    outcome.name
-                );
-            }
-        }
+    let (table, findings) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    print!("{}", table.markdown());
+    for (name, finding) in &findings {
+        say(name, finding);
     }
-    Ok(code)
+    Ok(match findings.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// What failed, and what to do.
+fn say(name: &str, finding: &Finding) {
+    eprintln!("\n{name} failed:\n{}", finding.said);
+    if let Some(input) = &finding.input {
+        eprintln!(
+            "The input is {}; when it is put right, keep it: cp it to tests/fuzz/corpus/{name}/",
+            input.display()
+        );
+    }
 }
 
 fn has_nightly() -> bool {
@@ -146,7 +186,7 @@ fn has_nightly() -> bool {
 }
 
 impl Place {
-    fn new(root: &Path) -> anyhow::Result<Place> {
+    fn new(root: &Path, sanitizer: Sanitizer) -> anyhow::Result<Place> {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() {
             memory.to_path_buf()
@@ -161,6 +201,7 @@ impl Place {
             kept: root.join("tests/fuzz/corpus"),
             cache: Cache::open()?.folder("fuzz")?,
             scratch,
+            sanitizer,
         })
     }
 
@@ -179,6 +220,12 @@ impl Place {
         self.cache.join("bin/cargo-fuzz")
     }
 
+    /// Of one sanitizer only: what is built for another has other flags, and would be built anew each time.
+    fn target(&self) -> PathBuf {
+        let name = self.sanitizer.name();
+        self.cache.join(format!("target-{name}"))
+    }
+
     /// cargo-fuzz, when it is not there yet.
     fn install(&self) -> anyhow::Result<()> {
         if self.tool().exists() {
@@ -188,7 +235,7 @@ impl Place {
         let status = end_with_parent(&mut Command::new(cargo()))
             .args(["install", "--quiet", "--locked", "cargo-fuzz", "--root"])
             .arg(&self.cache)
-            .env("CARGO_TARGET_DIR", self.cache.join("target"))
+            .env("CARGO_TARGET_DIR", self.cache.join("target-cargo-fuzz"))
             .status()
             .context("cannot start cargo")?;
         ensure!(
@@ -196,27 +243,6 @@ impl Place {
             "cargo could not install cargo-fuzz (its message is above)"
         );
         Ok(())
-    }
-
-    /// cargo-fuzz with the nightly toolchain.
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new("rustup");
-        command
-            .args(["run", "nightly"])
-            .arg(self.tool())
-            .args(["fuzz", verb]);
-        // What cargo said of the stable toolchain that runs this.
-        for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS"] {
-            command.env_remove(variable);
-        }
-        command
-            .current_dir(&self.programs)
-            .env("CARGO_TARGET_DIR", self.cache.join("target"))
-            .env("TMPDIR", &self.scratch)
-            .args(["--fuzz-dir", "."])
-            // Safe code reads here; what a sanitizer of memory would see are panics already, at half the speed.
-            .args(["--sanitizer", "none"]);
-        command
     }
 
     fn build(&self, names: &[String]) -> anyhow::Result<()> {
@@ -227,8 +253,19 @@ impl Place {
             names => names.iter().map(Some).collect(),
         };
         for name in each {
-            let mut command = self.command("build");
-            command.args(name);
+            let mut command = Command::new("rustup");
+            command
+                .args(["run", "nightly"])
+                .arg(self.tool())
+                .args(["fuzz", "build", "--fuzz-dir", "."])
+                .args(["--target", TARGET, "--sanitizer", self.sanitizer.name()])
+                .args(name)
+                .env("CARGO_TARGET_DIR", self.target())
+                .current_dir(&self.programs);
+            // What cargo said of the stable toolchain that runs this.
+            for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS"] {
+                command.env_remove(variable);
+            }
             let status = end_with_parent(&mut command)
                 .status()
                 .context("cannot start rustup")?;
@@ -240,7 +277,12 @@ impl Place {
         Ok(())
     }
 
-    fn fuzz(&self, name: &str, seconds: u64) -> anyhow::Result<Outcome> {
+    /// Where cargo-fuzz built a program.
+    fn program(&self, name: &str) -> PathBuf {
+        self.target().join(TARGET).join("release").join(name)
+    }
+
+    fn fuzz(&self, name: &str, seconds: u64) -> anyhow::Result<(Outcome, Option<Finding>)> {
         let made = |kind: &str| -> anyhow::Result<PathBuf> {
             let folder = self.cache.join(kind).join(name);
             std::fs::create_dir_all(&folder)
@@ -248,143 +290,25 @@ impl Place {
             Ok(folder)
         };
         let (corpus, failures) = (made("corpus")?, made("failures")?);
-        let mut command = self.command("run");
+        let program = self.program(name);
+        let mut command = Command::new(&program);
         command
-            .arg(name)
             .args([&corpus, &self.kept.join(name)])
-            .arg("--")
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-artifact_prefix={}/", failures.display()))
-            .arg(format!("-rss_limit_mb={MEMORY}"))
+            .arg(format!("-rss_limit_mb={}", self.sanitizer.memory()))
+            // At once, which only a sanitizer sees.
+            .arg("-malloc_limit_mb=256")
             .arg(format!("-timeout={LONGEST}"))
             .arg(format!("-max_len={LARGEST}"))
             .args(["-print_final_stats=1", "-close_fd_mask=1"])
+            .env("TMPDIR", &self.scratch)
             .stdin(Stdio::null());
         let began = Instant::now();
         let output = end_with_parent(&mut command)
             .output()
-            .context("cannot start rustup")?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let found = (!output.status.success()).then(|| {
-            let input = said.lines().find_map(|line| {
-                line.split_once("Test unit written to ")
-                    .map(|(_, path)| PathBuf::from(path))
-            });
-            (input, reason(&said))
-        });
-        Ok(Outcome {
-            name: name.into(),
-            executions: statistic(&said, "number_of_executed_units").unwrap_or(0),
-            seconds: began.elapsed().max(Duration::from_secs(1)).as_secs(),
-            coverage: coverage(&said),
-            peak: statistic(&said, "peak_rss_mb").unwrap_or(0),
-            found,
-        })
-    }
-}
-
-impl Outcome {
-    fn line(&self) -> String {
-        format!(
-            "{}: {} executions in {} s, {} edges, {} MB{}",
-            self.name,
-            self.executions,
-            self.seconds,
-            self.coverage,
-            self.peak,
-            if self.found.is_some() { ", FAILED" } else { "" }
-        )
-    }
-}
-
-/// A Markdown table on stdout.
-fn print(outcomes: &[Outcome]) {
-    println!("| target | executions | seconds | a second | edges | memory, MB | findings |");
-    println!("|---|--:|--:|--:|--:|--:|--:|");
-    for outcome in outcomes {
-        println!(
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            outcome.name,
-            outcome.executions,
-            outcome.seconds,
-            outcome.executions / outcome.seconds.max(1),
-            outcome.coverage,
-            outcome.peak,
-            u8::from(outcome.found.is_some())
-        );
-    }
-}
-
-/// `stat::peak_rss_mb:                 61`
-fn statistic(said: &str, name: &str) -> Option<u64> {
-    said.lines().find_map(|line| {
-        let value = line
-            .strip_prefix("stat::")?
-            .strip_prefix(name)?
-            .strip_prefix(':')?;
-        value.trim().parse().ok()
-    })
-}
-
-/// `#1024 NEW    cov: 1234 ft: 2345 corp: …`, with a tab: the last one.
-fn coverage(said: &str) -> u64 {
-    let counts = said.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(" cov: ")?;
-        rest.split(' ').next()?.parse().ok()
-    });
-    counts.max().unwrap_or(0)
-}
-
-/// The panic, or what libFuzzer says: without its statistics.
-fn reason(said: &str) -> String {
-    let lines: Vec<&str> = said
-        .lines()
-        .filter(|line| {
-            !line.starts_with('#') && !line.starts_with("INFO:") && !line.starts_with("stat::")
-        })
-        .collect();
-    let first = lines
-        .iter()
-        .position(|line| line.contains("panicked at") || line.contains("ERROR: libFuzzer"));
-    let from = first.unwrap_or(lines.len().saturating_sub(20));
-    lines[from..]
-        .iter()
-        .take(20)
-        .copied()
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As libFuzzer wrote it.
-    const SAID: &str = "\
-INFO: Seed: 1
-#2\tINITED cov: 120 ft: 121 corp: 1/1b exec/s: 0 rss: 40Mb
-#9\tNEW    cov: 345 ft: 400 corp: 2/3b lim: 4 exec/s: 0 rss: 40Mb L: 2/2 MS: 1 ChangeBit-
-thread '<unnamed>' (1) panicked at src/lib.rs:1:1:
-index out of bounds
-==1== ERROR: libFuzzer: deadly signal
-artifact_prefix='/x/'; Test unit written to /x/crash-da39a3ee
-stat::number_of_executed_units: 4711
-stat::peak_rss_mb:              61
-";
-
-    #[test]
-    fn what_libfuzzer_says_is_understood() {
-        assert_eq!(statistic(SAID, "number_of_executed_units"), Some(4711));
-        assert_eq!(statistic(SAID, "peak_rss_mb"), Some(61));
-        assert_eq!(coverage(SAID), 345);
-        let reason = reason(SAID);
-        assert!(
-            reason.starts_with("thread '<unnamed>' (1) panicked"),
-            "{reason}"
-        );
-        assert!(
-            reason.contains("index out of bounds") && !reason.contains("stat::"),
-            "{reason}"
-        );
+        Ok(Outcome::of(&said, began.elapsed(), output.status.success()))
     }
 }

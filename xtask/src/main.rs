@@ -108,11 +108,13 @@ enum Task {
 
     /// Give the parsers of hostile bytes what libFuzzer makes up; prints a table
     ///
-    /// Needs a nightly toolchain, and does nothing without. Ends with 1 when one panics, hangs, or takes 512 MB. What it builds
+    /// Needs a nightly toolchain, and does nothing without. Ends with 1 when one panics, hangs, or takes much memory. What it builds
     /// and finds is kept in ~/.cache/kedge/fuzz. tests/fuzz/README.md says more.
     #[command(after_help = "Examples:
   cargo xtask fuzz                          every target for 20 s
-  cargo xtask fuzz elf dpkg --seconds 3600")]
+  cargo xtask fuzz elf dpkg --seconds 3600
+  cargo xtask fuzz --seconds 180 --rounds 20 --jobs 1 --sanitizer address --log fuzz.log
+  cargo xtask fuzz --table fuzz.log         what came of that so far")]
     Fuzz(fuzz::Arguments),
 
     /// Show what costs what: bytes as loaded, and seconds at 250 kB/s

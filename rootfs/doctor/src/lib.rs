@@ -11,6 +11,8 @@ mod content;
 mod device;
 mod examine;
 mod extent;
+#[doc(hidden)]
+pub mod fuzz;
 mod mounted;
 mod program;
 pub mod shown;

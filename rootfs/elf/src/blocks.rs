@@ -290,7 +290,8 @@ fn zero_runs(view: &View<'_>, range: Range<u64>) -> Vec<Region> {
     let Some(mut start) = range.start.checked_next_multiple_of(SECTOR) else {
         return regions;
     };
-    while let Some(next) = start.checked_add(SECTOR).filter(|next| *next <= range.end) {
+    let end = range.end.min(view.len());
+    while let Some(next) = start.checked_add(SECTOR).filter(|next| *next <= end) {
         if view
             .part(start..next)
             .is_some_and(|sector| sector.iter().all(|&b| b == 0))

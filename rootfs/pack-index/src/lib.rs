@@ -151,6 +151,12 @@ impl Index {
                 why,
             })?;
         }
+        if index.id.is_empty() {
+            return Err(Malformed {
+                line: 1,
+                why: "it has no id",
+            });
+        }
         Ok(index)
     }
 
@@ -186,7 +192,10 @@ impl Index {
                 if !is_pack_name(&name) {
                     return Err("this is no name of a pack");
                 }
-                let summary = rest[name.len()..].trim_start().into();
+                let summary: String = rest[name.len()..].trim_start().into();
+                if summary.chars().any(char::is_control) {
+                    return Err("this is no summary");
+                }
                 self.packs.push(Pack { name, summary });
             }
             "program" => {

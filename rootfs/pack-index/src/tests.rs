@@ -41,6 +41,8 @@ fn what_is_no_index_is_refused_with_its_line() {
         ("", 1),
         ("kedge-packs 2\n", 1),
         ("kedge-packs 1\nid 12\n", 2),
+        ("kedge-packs 1\n", 1),
+        ("kedge-packs 1\npack a x\ty\n", 2),
         ("kedge-packs 1\nsomething\n", 2),
         ("kedge-packs 1\ngroup 0 1 1 00\n", 2),
         ("kedge-packs 1\narchive shared\ngroup 0 1 1 00\n", 3),

@@ -6,8 +6,8 @@
 mod members;
 mod signature;
 
-use std::collections::BTreeSet;
-use std::io::Read;
+use std::collections::{BTreeSet, HashSet};
+use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -115,7 +115,7 @@ fn ask(query: &mut Query, place: &Place, with_cache: bool) -> Result<(), String>
         "APKINDEX of {} is signed by /etc/apk/keys/{key}",
         place.shown()
     );
-    for entry in entries(&index, query)? {
+    for entry in entries(&index, &query.names())? {
         let mut trust = vec![trust.clone()];
         let file = format!("{}-{}.apk", entry.package.name, entry.package.version);
         trust.push(format!(
@@ -162,8 +162,7 @@ struct Entry {
 }
 
 /// The packages of the wanted names.
-fn entries(index: &[u8], query: &Query) -> Result<Vec<Entry>, String> {
-    let names = query.names();
+fn entries(index: &[u8], names: &HashSet<String>) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     let mut from = crate::unpacked::limited(index, MOST_INDEX);
     kedge_archive::archive(&mut from, &mut |member, content| {
@@ -173,14 +172,14 @@ fn entries(index: &[u8], query: &Query) -> Result<Vec<Entry>, String> {
         let mut text = String::new();
         content.take(MOST_UNPACKED).read_to_string(&mut text)?;
         let stanzas = text.split("\n\n");
-        entries.extend(stanzas.filter_map(|stanza| entry(stanza, &names)));
+        entries.extend(stanzas.filter_map(|stanza| entry(stanza, names)));
         Ok(ControlFlow::Break(()))
     })
     .map_err(|error| error.to_string())?;
     Ok(entries)
 }
 
-fn entry(stanza: &str, names: &std::collections::HashSet<String>) -> Option<Entry> {
+fn entry(stanza: &str, names: &HashSet<String>) -> Option<Entry> {
     let field = |key: &str| {
         let mut lines = stanza.lines();
         lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
@@ -207,6 +206,20 @@ fn checksum(text: &str) -> Option<Digest> {
         "Q2" => Digest::from_bytes(Algorithm::Sha256, &bytes),
         _ => None,
     }
+}
+
+/// What these parsers make of any bytes: for the fuzz targets.
+pub(crate) fn fuzz(data: &[u8], names: &HashSet<String>) {
+    if let Ok(length) = members::first_member(data) {
+        assert!(length <= data.len());
+    }
+    let _ = entries(data, names);
+    let text = String::from_utf8_lossy(data);
+    for stanza in text.split("\n\n") {
+        entry(stanza, names);
+    }
+    signature::public_key(data);
+    let _ = members::check(&mut Cursor::new(data), Digest::Sha1([0; 20]));
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What the parsers of this crate make of any bytes: for the fuzz targets of tests/fuzz, and for nobody else.
 
+use std::collections::HashSet;
+
 use kedge_packages::Family;
 
 use crate::openpgp::{Cleartext, Detached, Keyring, OwnerTrust};
-use crate::{apt, date, version};
+use crate::{apk, apt, date, pacman, rpm, version};
 
 /// `Packages`, packed or not.
 pub fn apt_index(data: &[u8]) {
@@ -52,4 +54,29 @@ pub fn versions(data: &[u8]) {
         );
         assert!(version::compare(family, a, a).is_eq(), "{family:?}");
     }
+}
+
+/// APKINDEX, a package of apk's, a key: the same bytes as each.
+pub fn apk_index(data: &[u8]) {
+    apk::fuzz(data, &HashSet::from(["musl".to_string()]));
+}
+
+/// A database of pacman's, a package's part of it, pacman.conf: the same bytes as each.
+pub fn pacman_db(data: &[u8]) {
+    pacman::fuzz(data, &HashSet::from(["bash".to_string()]));
+}
+
+/// repomd.xml, primary.xml, a metalink: the same bytes as each.
+pub fn rpm_metadata(data: &[u8]) {
+    rpm::fuzz_metadata(data, &HashSet::from(["bash".to_string()]));
+}
+
+/// `.repo` files.
+pub fn rpm_sources(data: &[u8]) {
+    rpm::fuzz_sources(data);
+}
+
+/// A package and the signature in it.
+pub fn rpm_package(data: &[u8]) {
+    rpm::fuzz_package(data);
 }

@@ -325,6 +325,19 @@ fn entry(desc: &str) -> Option<Entry> {
     })
 }
 
+/// What these parsers make of any bytes: for the fuzz targets.
+pub(crate) fn fuzz(data: &[u8], names: &HashSet<String>) {
+    let _ = entries(data, names);
+    let text = String::from_utf8_lossy(data);
+    entry(&text);
+    let lines: Vec<(String, String)> = text
+        .lines()
+        .map(configuration::setting)
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    configuration::parse(&lines, "x86_64");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

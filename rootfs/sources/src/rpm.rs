@@ -9,6 +9,8 @@ mod repomd;
 mod repositories;
 mod variables;
 
+use std::collections::HashSet;
+use std::io::Cursor;
 use std::sync::Arc;
 
 use kedge_packages::Family;
@@ -237,4 +239,23 @@ pub(crate) fn vouched(query: &mut Query) -> (Vec<String>, Proof) {
         ..Proof::default()
     };
     (trust, proof)
+}
+
+/// What the parsers of `.repo` files make of any bytes: for the fuzz targets.
+pub(crate) fn fuzz_sources(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let known = variables::Variables::known(&[("releasever", "9"), ("basearch", "x86_64")]);
+    repositories::repositories(&text, (false, true), &known);
+}
+
+/// repomd.xml, its list of packages and a metalink: the same bytes as each.
+pub(crate) fn fuzz_metadata(data: &[u8], names: &HashSet<String>) {
+    let _ = repomd::primary(data);
+    let _ = primary::hits(data, names);
+    repositories::metalink(data);
+}
+
+/// A package with its signature.
+pub(crate) fn fuzz_package(data: &[u8]) {
+    let _ = check(&mut Cursor::new(data), &Keyring::default(), 0);
 }

@@ -25,9 +25,9 @@ use crate::error::Stopped;
 /// How often somebody who waits looks whether to go on.
 const TICK: Duration = Duration::from_millis(200);
 /// Read from the socket at once. Larger ones gain nothing that could be measured on loopback.
-const INPUT: usize = 128 << 10;
+pub(crate) const INPUT: usize = 128 << 10;
 /// Requests are small.
-const OUTPUT: usize = 16 << 10;
+pub(crate) const OUTPUT: usize = 16 << 10;
 
 /// What the layers below HTTP saw.
 #[derive(Debug, Default)]
@@ -286,10 +286,10 @@ impl Read for Raw {
 /// The layer that HTTP sees: when a connection is given up whose answer is complete, looks whether more comes. HTTP asked
 /// for its end, so that this does not wait for long.
 #[derive(Debug)]
-struct Last(Watch);
+pub(crate) struct Last(pub(crate) Watch);
 
 #[derive(Debug)]
-struct Watched<T: Transport> {
+pub(crate) struct Watched<T: Transport> {
     below: T,
     watch: Watch,
 }

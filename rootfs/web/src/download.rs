@@ -19,7 +19,7 @@ use std::time::Duration;
 use ureq::http::header::{HeaderMap, HeaderName};
 use ureq::http::{Response, StatusCode, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Body, BodyReader};
+use ureq::{Agent, Body, BodyReader};
 
 use crate::connection::{self, Raw, Watch};
 use crate::error::Stopped;
@@ -244,20 +244,7 @@ fn request(
             .build();
         let watch = Watch::default();
         let agent = connection::agent(config, settings, &watch);
-        let mut request = agent
-            .get(&address.url)
-            .header(header::CONNECTION, "close")
-            .header(header::ACCEPT_ENCODING, "identity");
-        if let Some(authorization) = authorization(address) {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if let Some(Resume { offset, validator }) = resume {
-            request = request.header(header::RANGE, format!("bytes={offset}-"));
-            if let Some(validator) = validator {
-                request = request.header(header::IF_RANGE, validator.as_str());
-            }
-        }
-        match (request.call().map_err(Problem::of), sets.next()) {
+        match (call(&agent, address, resume), sets.next()) {
             (Ok(response), _) => return Ok((response, watch)),
             (Err(Problem::UnknownIssuer), Some(next)) => set = next,
             (Err(problem), _) => return Err(problem),
@@ -265,8 +252,30 @@ fn request(
     }
 }
 
+/// By one agent.
+pub(crate) fn call(
+    agent: &Agent,
+    address: &Address,
+    resume: Option<&Resume>,
+) -> Result<Response<Body>, Problem> {
+    let mut request = agent
+        .get(&address.url)
+        .header(header::CONNECTION, "close")
+        .header(header::ACCEPT_ENCODING, "identity");
+    if let Some(authorization) = authorization(address) {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if let Some(Resume { offset, validator }) = resume {
+        request = request.header(header::RANGE, format!("bytes={offset}-"));
+        if let Some(validator) = validator {
+            request = request.header(header::IF_RANGE, validator.as_str());
+        }
+    }
+    request.call().map_err(Problem::of)
+}
+
 /// Where an answer leads (RFC 9110, 15.4).
-fn location(response: &Response<Body>) -> Option<&[u8]> {
+pub(crate) fn location(response: &Response<Body>) -> Option<&[u8]> {
     match response.status().as_u16() {
         301 | 302 | 303 | 307 | 308 => Some(response.headers().get(header::LOCATION)?.as_bytes()),
         _ => None,
@@ -274,7 +283,7 @@ fn location(response: &Response<Body>) -> Option<&[u8]> {
 }
 
 impl Stream {
-    fn new(
+    pub(crate) fn new(
         url: String,
         response: Response<Body>,
         watch: Watch,

@@ -15,6 +15,8 @@
 mod connection;
 pub mod download;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod header;
 mod pieces;
 pub mod roots;

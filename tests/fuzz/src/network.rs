@@ -35,6 +35,14 @@ pub(crate) fn http(data: &[u8]) {
     }
 }
 
+/// A server's whole answer, to who has 100 bytes already, or none.
+pub(crate) fn http_answer(data: &[u8]) {
+    let Some((&first, answer)) = data.split_first() else {
+        return;
+    };
+    kedge_web::fuzz::answer(answer, u64::from(first % 2) * 100);
+}
+
 pub(crate) fn pack_index(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(index) = kedge_pack_index::Index::parse(&text) {
@@ -86,4 +94,24 @@ pub(crate) fn openpgp(data: &[u8]) {
 
 pub(crate) fn versions(data: &[u8]) {
     kedge_sources::fuzz::versions(data);
+}
+
+pub(crate) fn apk_index(data: &[u8]) {
+    kedge_sources::fuzz::apk_index(data);
+}
+
+pub(crate) fn pacman_db(data: &[u8]) {
+    kedge_sources::fuzz::pacman_db(data);
+}
+
+pub(crate) fn rpm_metadata(data: &[u8]) {
+    kedge_sources::fuzz::rpm_metadata(data);
+}
+
+pub(crate) fn rpm_package(data: &[u8]) {
+    kedge_sources::fuzz::rpm_package(data);
+}
+
+pub(crate) fn rpm_sources(data: &[u8]) {
+    kedge_sources::fuzz::rpm_sources(data);
 }

@@ -12,6 +12,20 @@ pub(crate) fn elf(data: &[u8]) {
     let _ = kedge_elf::Object::read(data);
 }
 
+/// Two files of one length, as a damaged and a good one; and one of them with itself.
+pub(crate) fn elf_blocks(data: &[u8]) {
+    const LIBRARY: &[u8] = include_bytes!("../corpus/elf/library");
+    let (bad, good) = data.split_at(data.len() / 2);
+    for (bad, good) in [(bad, good), (data, LIBRARY), (LIBRARY, data)] {
+        for region in kedge_elf::compare_blocks(bad, good) {
+            assert!(region.bytes.start < region.bytes.end);
+            assert!(region.bytes.end <= bad.len().max(good.len()) as u64);
+        }
+    }
+    assert!(kedge_elf::compare_blocks(data, data).is_empty());
+    kedge_elf::blocks::zeroed(data);
+}
+
 /// What is read of one package at most: a bomb is no damage here, only slow.
 const MOST: u64 = 4 << 20;
 
@@ -52,6 +66,49 @@ pub(crate) fn ld_cache(data: &[u8]) {
         root.write(path, content);
         let _ = kedge_doctor::closure::Closure::of(&root.sysroot, Path::new("bin/program"));
         root.write(path, b"");
+    });
+}
+
+/// A program and a library, one after the other, as all that a system has.
+pub(crate) fn closure(data: &[u8]) {
+    thread_local!(static ROOT: Root = Root::new(&[("lib/x86_64-linux-gnu/libc.so.6", b""), ("lib64/ld-linux-x86-64.so.2", b"")]));
+    let (program, library) = data.split_at(data.len() / 2);
+    ROOT.with(|root| {
+        root.write("bin/program", data);
+        root.write("lib/x86_64-linux-gnu/libc.so.6", library);
+        root.write("lib64/ld-linux-x86-64.so.2", program);
+        let _ = kedge_doctor::closure::Closure::of(&root.sysroot, Path::new("bin/program"));
+    });
+}
+
+/// What configures a system: the first byte says which file.
+pub(crate) fn configuration(data: &[u8]) {
+    const FILES: [&str; 8] = [
+        "etc/pam.d/sshd",
+        "etc/nsswitch.conf",
+        "etc/ssl/openssl.cnf",
+        "etc/ld.so.conf",
+        "etc/passwd",
+        "etc/fstab",
+        "boot/grub/grub.cfg",
+        "etc/pam.d/common-auth",
+    ];
+    thread_local!(static ROOT: Root = Root::new(&[("etc/pam.d/sshd", b"@include common-auth\n")]));
+    let Some((&which, content)) = data.split_first() else {
+        return;
+    };
+    ROOT.with(|root| {
+        let path = FILES[usize::from(which) % FILES.len()];
+        root.write(path, content);
+        kedge_doctor::fuzz::configuration(&root.sysroot);
+        root.write(
+            path,
+            if path == FILES[0] {
+                b"@include common-auth\n"
+            } else {
+                b""
+            },
+        );
     });
 }
 

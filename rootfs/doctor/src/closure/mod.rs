@@ -592,5 +592,13 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// What the configuration that [`Closure::of`] follows is read as: for the fuzz targets.
+pub(crate) fn fuzz(root: &Sysroot) {
+    runtime::pam(root, "sshd", true);
+    runtime::name_services(root);
+    runtime::openssl(root);
+    folders::configured(root);
+}
+
 #[cfg(test)]
 mod tests;

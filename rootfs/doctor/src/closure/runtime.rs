@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 use kedge_sysroot::Sysroot;
 
 /// A configuration file is no longer than this.
-const LONGEST: u64 = 4 << 20;
+const LONGEST: u64 = 1 << 20;
+/// The most modules, and settings of OpenSSL's, that are looked at; and the longest name of a section, which each
+/// of its settings has. Real systems have less than a hundred; what is hostile is not to cost gigabytes or hours.
+const MOST_MODULES: usize = 4096;
+const MOST_SETTINGS: usize = 4096;
+const MOST_NAME: usize = 256;
 /// `include` in an `include`, and so on; Linux-PAM's own limit is 32.
 const DEEPEST: usize = 16;
 
@@ -37,7 +42,8 @@ impl Modules {
     }
 
     fn add(&mut self, name: &str, from: &Path, optional: bool) {
-        if !self.modules.iter().any(|module| module.name == name) {
+        let known = self.modules.iter().any(|module| module.name == name);
+        if !known && self.modules.len() < MOST_MODULES {
             self.modules.push(Module {
                 name: name.into(),
                 from: from.into(),
@@ -213,12 +219,15 @@ fn settings_of(
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if let Some(name) = line.strip_prefix('[') {
-            *section = name.trim_end_matches(']').trim().into();
+            let name = name.trim_end_matches(']').trim();
+            *section = name.chars().take(MOST_NAME).collect();
         } else if let Some(included) = line.strip_prefix(".include") {
             let included = included.trim().trim_start_matches('=').trim();
             let included = super::path(included.as_bytes());
             settings_of(root, &included, depth + 1, section, settings, modules);
-        } else if let Some((name, value)) = line.split_once('=') {
+        } else if let Some((name, value)) = line.split_once('=')
+            && settings.len() < MOST_SETTINGS
+        {
             settings.push(Setting {
                 // What stands before the first section is in "default".
                 section: if section == "default" {
@@ -290,6 +299,29 @@ mod tests {
         assert_eq!(optional, [false, false, false, true, false, false]);
         assert_eq!(names(&pam(&root, "unheard-of", true)), ["pam_warn.so"]);
         assert!(names(&pam(&root, "unheard-of", false)).is_empty());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn configuration_does_not_multiply_without_end() {
+        let modules: String = (0..100_000)
+            .map(|n| format!("a b m{n}\n"))
+            .take(60_000)
+            .collect();
+        let settings = format!(
+            "openssl_conf=i\n[i]\nproviders=p\n[{}]\n{}",
+            "p".repeat(500_000),
+            "=\n".repeat(200_000)
+        );
+        let (folder, root) = tree(
+            "many",
+            &[
+                ("etc/pam.d/sshd", &modules),
+                ("etc/ssl/openssl.cnf", &settings),
+            ],
+        );
+        assert_eq!(pam(&root, "sshd", false).modules.len(), MOST_MODULES);
+        assert!(openssl(&root).modules.is_empty());
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -20,6 +20,9 @@ const ENTRIES: &[&str] = &[
     "efi/loader/entries",
 ];
 
+/// How many kernels and initramfs are looked for: more are in no configuration that somebody wrote.
+const MOST: usize = 1000;
+
 /// A kernel or an initramfs, and which file names it.
 #[derive(Debug, PartialEq, Eq)]
 struct Named {
@@ -42,6 +45,7 @@ pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
             named.extend(read(root, &folder.join(&entry.name)));
         }
     }
+    named.truncate(MOST);
     if named.is_empty() {
         return separate(root).into_iter().collect();
     }

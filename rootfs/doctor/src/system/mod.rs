@@ -109,6 +109,12 @@ pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) ->
     diagnosis
 }
 
+/// What the configuration of a system is read as: for the fuzz targets.
+pub(crate) fn fuzz(root: &Sysroot) {
+    places::all(root);
+    boot::all(root);
+}
+
 /// Those programs that are there; and those that a package has, and that are not there.
 fn programs(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> (Vec<PathBuf>, Vec<Trouble>) {
     let mut found = Vec::new();

@@ -190,8 +190,8 @@ fn inside_a_load(
             .p_vaddr
             .checked_sub(load.p_vaddr)
             .is_some_and(|into| {
-                let room = load.p_memsz.checked_next_multiple_of(0x1_0000);
-                into.saturating_add(size) <= room.unwrap_or(u64::MAX)
+                let end = load.p_memsz.checked_next_multiple_of(0x1_0000);
+                end.is_none_or(|end| into.saturating_add(size) <= end)
                     && (program.p_filesz == 0
                         || load.p_offset.wrapping_add(into) == program.p_offset)
             })

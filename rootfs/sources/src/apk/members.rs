@@ -1,6 +1,5 @@
 //! The gzip members of an .apk: signature, control, content; each has a digest of its own.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
@@ -23,7 +22,7 @@ pub(super) fn first_member(bytes: &[u8]) -> Result<usize, String> {
 }
 
 /// Whether the control part of the package `file` has the digest `control`, and its content the one that it names.
-pub(crate) fn check(file: &mut File, control: Digest) -> Result<(), String> {
+pub(crate) fn check(file: &mut (impl Read + Seek), control: Digest) -> Result<(), String> {
     let broken = |error: io::Error| format!("it cannot be taken apart: {error}");
     file.seek(SeekFrom::Start(0)).map_err(broken)?;
     let mut from = Measured {
@@ -52,7 +51,7 @@ pub(crate) fn check(file: &mut File, control: Digest) -> Result<(), String> {
 }
 
 /// One member, unpacked.
-fn member(from: &mut Measured) -> io::Result<Vec<u8>> {
+fn member(from: &mut Measured<impl Read>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut decoder = GzDecoder::new(from);
     (&mut decoder).take(MOST_CONTROL).read_to_end(&mut bytes)?;
@@ -83,12 +82,12 @@ fn data_hash(control: &[u8]) -> Option<Digest> {
 }
 
 /// Hashes what is consumed, and not what is only looked at.
-struct Measured<'a> {
-    from: BufReader<&'a mut File>,
+struct Measured<R> {
+    from: BufReader<R>,
     hasher: Hasher,
 }
 
-impl Read for Measured<'_> {
+impl<R: Read> Read for Measured<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         self.hasher.update(&buffer[..count]);
@@ -96,7 +95,7 @@ impl Read for Measured<'_> {
     }
 }
 
-impl BufRead for Measured<'_> {
+impl<R: Read> BufRead for Measured<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.from.fill_buf()
     }

@@ -91,7 +91,7 @@ fn made_by(
 }
 
 /// RSAPublicKey (RFC 8017, A.1.1) out of a SubjectPublicKeyInfo (RFC 5280, 4.1) in PEM.
-fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(pem).ok()?;
     let (_, rest) = text.split_once("-----BEGIN PUBLIC KEY-----")?;
     let (body, _) = rest.split_once("-----END PUBLIC KEY-----")?;

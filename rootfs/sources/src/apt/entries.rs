@@ -11,6 +11,10 @@ use crate::transport::Place;
 const MOST: u64 = 1 << 20;
 /// How many sources are asked.
 const MOST_ENTRIES: usize = 200;
+/// How many components, architectures or keys of one of them, and the longest key in a source itself. A stanza multiplies
+/// its words: without these, a file of 1 MB would become many gigabytes.
+const MOST_WORDS: usize = 64;
+const MOST_INLINE: usize = 256 << 10;
 
 /// One suite of one mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +154,9 @@ fn usable(query: &mut Query, mut entry: Entry) -> Result<Entry, String> {
 pub(super) fn lines(text: &str, said_in: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     for line in text.lines() {
+        if entries.len() >= MOST_ENTRIES {
+            break;
+        }
         let line = line.split('#').next().unwrap_or_default().trim();
         let Some(rest) = line
             .strip_prefix("deb")
@@ -198,6 +205,9 @@ pub(super) fn stanzas(text: &str, said_in: &str) -> Vec<Entry> {
         }
         for uri in list("uris") {
             for suite in list("suites") {
+                if entries.len() >= MOST_ENTRIES {
+                    return entries;
+                }
                 entries.push(entry(uri, suite, &list("components"), said_in, &value));
             }
         }
@@ -213,10 +223,14 @@ fn entry<'a>(
     value: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Entry {
     let uri = uri.trim_end_matches('/').to_owned();
-    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let owned = |words: &[&str]| {
+        let words = words.iter().take(MOST_WORDS);
+        words.map(|&word| word.to_owned()).collect()
+    };
     let architectures: Vec<&str> = value("architectures")
         .unwrap_or_default()
         .split_ascii_whitespace()
+        .take(MOST_WORDS)
         .collect();
     Entry {
         place: Place::Url(uri.clone()),
@@ -234,7 +248,7 @@ fn entry<'a>(
 
 fn signed_by(value: &str) -> SignedBy {
     let mut signed_by = SignedBy::default();
-    if value.contains("-----BEGIN") {
+    if value.contains("-----BEGIN") && value.len() <= MOST_INLINE {
         // A line of a dot is an empty one.
         let lines = value
             .lines()
@@ -242,7 +256,8 @@ fn signed_by(value: &str) -> SignedBy {
         signed_by.inline = Some(lines.collect::<Vec<_>>().join("\n"));
         return signed_by;
     }
-    for word in value.split(|c: char| c.is_ascii_whitespace() || c == ',') {
+    let words = value.split(|c: char| c.is_ascii_whitespace() || c == ',');
+    for word in words.take(MOST_WORDS) {
         if word.starts_with('/') {
             signed_by.files.push(word.into());
         } else if !word.is_empty() {
@@ -288,6 +303,15 @@ mod tests {
         assert!(entries[1].trusted && !entries[1].check_valid_until);
         assert_eq!(entries[1].architectures, ["amd64", "i386"]);
         assert_eq!(entries[1].dist(), ".");
+    }
+
+    #[test]
+    fn a_stanza_of_many_words_does_not_multiply_without_end() {
+        let words = "x ".repeat(100_000);
+        let text = format!("Types: deb\nURIs: {words}\nSuites: {words}\nComponents: {words}\n");
+        let entries = stanzas(&text, "f");
+        assert_eq!(entries.len(), MOST_ENTRIES);
+        assert_eq!(entries[0].components.len(), MOST_WORDS);
     }
 
     #[test]

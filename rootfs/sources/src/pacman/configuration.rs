@@ -6,10 +6,16 @@ use kedge_packages::Family;
 
 use crate::query::Query;
 
-const MOST: u64 = 4 << 20;
+/// The longest file, and all of them with what `Include` brings.
+const MOST: u64 = 1 << 20;
+const MOST_LINES: usize = 100_000;
 /// How many files `Include` may bring.
 const MOST_INCLUDED: usize = 200;
 const MOST_REPOSITORIES: usize = 100;
+/// The mirrors of one repository that are kept, the longest URL of one, and the longest name that is filled into it.
+const MOST_SERVERS: usize = 1000;
+const MOST_URL: usize = 4096;
+const MOST_NAME: usize = 256;
 
 /// Whether a signature is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,17 +89,22 @@ fn gather(
     };
     *left = less;
     for line in query.text(&file, MOST).unwrap_or_default().lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        let (key, value) = line.split_once('=').unwrap_or((line, ""));
-        let (key, value) = (key.trim(), value.trim());
+        let (key, value) = setting(line);
         if key == "Include" {
             for file in included(query, value) {
                 gather(query, file, lines, left, depth + 1);
             }
-        } else if !key.is_empty() {
+        } else if !key.is_empty() && lines.len() < MOST_LINES {
             lines.push((key.to_owned(), value.to_owned()));
         }
     }
+}
+
+/// Key and value of a line; the name of a section is a key.
+pub(super) fn setting(line: &str) -> (&str, &str) {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    (key.trim(), value.trim())
 }
 
 /// One file, or those of a folder with an ending: "/etc/pacman.d/*.conf".
@@ -115,7 +126,7 @@ fn machine(query: &Query) -> String {
     other.map_or_else(|| std::env::consts::ARCH.into(), Clone::clone)
 }
 
-fn parse(lines: &[(String, String)], machine: &str) -> Vec<Repository> {
+pub(super) fn parse(lines: &[(String, String)], machine: &str) -> Vec<Repository> {
     let (mut package, mut database) = (Need::Required, Need::Optional);
     let mut architecture = machine.to_owned();
     let mut found: Vec<Repository> = Vec::new();
@@ -123,7 +134,7 @@ fn parse(lines: &[(String, String)], machine: &str) -> Vec<Repository> {
     for (key, value) in lines {
         if let Some(section) = key.strip_prefix('[').and_then(|k| k.strip_suffix(']')) {
             in_options = section == "options";
-            if !in_options && found.len() < MOST_REPOSITORIES {
+            if !in_options && found.len() < MOST_REPOSITORIES && section.len() <= MOST_NAME {
                 found.push(Repository {
                     name: section.to_owned(),
                     architecture: architecture.clone(),
@@ -137,7 +148,8 @@ fn parse(lines: &[(String, String)], machine: &str) -> Vec<Repository> {
         match (&**key, in_options, found.last_mut()) {
             ("Architecture", true, _) => {
                 let first = value.split_ascii_whitespace().next();
-                if let Some(first) = first.filter(|&first| first != "auto") {
+                let first = first.filter(|&first| first != "auto" && first.len() <= MOST_NAME);
+                if let Some(first) = first {
                     architecture = first.to_owned();
                 }
             }
@@ -145,7 +157,9 @@ fn parse(lines: &[(String, String)], machine: &str) -> Vec<Repository> {
             ("SigLevel", false, Some(repository)) => {
                 level(value, &mut repository.package, &mut repository.database);
             }
-            ("Server", false, Some(repository)) => {
+            ("Server", false, Some(repository))
+                if value.len() <= MOST_URL && repository.servers.len() < MOST_SERVERS =>
+            {
                 let url = repository.filled(value);
                 repository.servers.push(url);
             }
@@ -182,6 +196,18 @@ fn level(value: &str, package: &mut Need, database: &mut Need) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_urls_do_not_multiply_without_end() {
+        let name = format!("[{}]", "r".repeat(1 << 20));
+        let line = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let servers = line("Server", &format!("http://h/{}", "$repo".repeat(800)));
+        let mut lines = vec![line(&name, ""), servers.clone(), line("[core]", "")];
+        lines.extend(vec![servers; 10_000]);
+        let found = parse(&lines, "x86_64");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].servers.len(), MOST_SERVERS);
+    }
 
     #[test]
     fn repositories_with_their_levels() {

@@ -1,6 +1,5 @@
 //! The signature in an .rpm: over its header, which names the digest of its content (rpm, docs/manual/format_v4.md).
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -21,7 +20,11 @@ const CACHES: [(&str, &str); 4] = [
 ];
 
 /// Whether the package `file` is signed by one of `keys`.
-pub(crate) fn check(file: &mut File, keys: &Keyring, now: u64) -> Result<Signer, String> {
+pub(crate) fn check(
+    file: &mut (impl Read + Seek),
+    keys: &Keyring,
+    now: u64,
+) -> Result<Signer, String> {
     let broken = |error: io::Error| format!("it is no whole .rpm: {error}");
     file.seek(SeekFrom::Start(0)).map_err(broken)?;
     let mut lead = [0; LEAD as usize];

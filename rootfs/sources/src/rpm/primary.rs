@@ -42,7 +42,7 @@ pub(super) fn read(query: &mut Query, mirror: &Place, list: &Primary) -> Result<
     parsed.map_err(|error| error.to_string())
 }
 
-fn hits(from: impl BufRead, names: &HashSet<String>) -> io::Result<Vec<Hit>> {
+pub(super) fn hits(from: impl BufRead, names: &HashSet<String>) -> io::Result<Vec<Hit>> {
     let mut xml = Xml::new(from);
     let mut hits = Vec::new();
     let mut package: Option<Parts> = None;

@@ -10,6 +10,8 @@ use crate::xml::{Event, Xml};
 
 const MOST: u64 = 1 << 20;
 const MOST_REPOSITORIES: usize = 200;
+/// The longest name of a section: each line of it has that name.
+const MOST_NAME: usize = 256;
 /// How long a list of mirrors may be, and how many of them are asked.
 const MOST_LIST: u64 = 4 << 20;
 const MOST_MIRRORS: usize = 3;
@@ -123,7 +125,7 @@ pub(super) fn mirrors(
 }
 
 /// The mirrors of a metalink (RFC 5854, and version 3 as MirrorManager writes it), and the digests of repomd.xml that it names.
-fn metalink(bytes: &[u8]) -> (Vec<String>, Vec<Digest>) {
+pub(super) fn metalink(bytes: &[u8]) -> (Vec<String>, Vec<Digest>) {
     let mut xml = Xml::new(bytes);
     let (mut urls, mut digests) = (Vec::new(), Vec::new());
     let (mut element, mut kind) = (String::new(), String::new());
@@ -159,7 +161,7 @@ fn lines(text: &str) -> Vec<(String, String, String)> {
         }
         let name = trimmed.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         if let Some(name) = name {
-            name.clone_into(&mut section);
+            section = name.chars().take(MOST_NAME).collect();
             found.push((section.clone(), String::new(), String::new()));
         } else if line.starts_with([' ', '\t']) {
             if let Some((.., value)) = found.last_mut() {
@@ -174,7 +176,11 @@ fn lines(text: &str) -> Vec<(String, String, String)> {
     found
 }
 
-fn repositories(text: &str, defaults: (bool, bool), variables: &Variables) -> Vec<Repository> {
+pub(super) fn repositories(
+    text: &str,
+    defaults: (bool, bool),
+    variables: &Variables,
+) -> Vec<Repository> {
     let mut found: Vec<(Repository, bool)> = Vec::new();
     for (section, key, value) in lines(text) {
         if section == "main" {
