@@ -13,7 +13,6 @@ mod parts;
 mod versions;
 mod view;
 
-pub use blocks::{Change, Region, compare_blocks};
 pub use check::check;
 pub use finding::{Finding, Part, Severity};
 pub use object::{Object, VersionNeeded, is_elf};

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use kedge_elf::{Object, blocks, check, compare_blocks, parts};
+use kedge_elf::{Object, blocks, check, parts};
 
 /// Everything that takes bytes of a file; a fuzz target calls the same.
 fn read(bytes: &[u8]) {
@@ -100,7 +100,6 @@ fn blocks_of_zeros_are_found_in_code_and_relocations() {
             "{:#?}",
             check(&bytes)
         );
-        assert_eq!(compare_blocks(&bytes, &whole).len(), 1);
     }
 }
 

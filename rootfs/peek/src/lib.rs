@@ -16,6 +16,7 @@ pub mod kind;
 mod report;
 mod source;
 
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,6 +53,19 @@ What cannot be read is shown as such, and it goes on behind it.
 
 Exit status: 0; 1 with --diff, they differ; 2 wrong use, or could not look.
 ";
+
+/// Disks lose this much at a time.
+const BLOCK: usize = 512;
+
+/// Where a damaged file differs from a good one, and how: a line for each range of blocks.
+pub fn differences(bad: &File, good: &File) -> Vec<String> {
+    report::differences(&compare::compare(&bad, &good, BLOCK, &mut |_| ()), BLOCK)
+}
+
+/// As [`differences`], of what is in memory.
+pub fn differences_of(bad: &[u8], good: &[u8]) -> Vec<String> {
+    report::differences(&compare::compare(&bad, &good, BLOCK, &mut |_| ()), BLOCK)
+}
 
 /// Runs `peek`. Exit status: see [`HELP`].
 pub fn main(arguments: &[String]) -> ExitCode {

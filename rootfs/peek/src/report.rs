@@ -30,8 +30,8 @@ pub(crate) fn kind_json(source: &Source, offset: u64) -> String {
 /// What differs, in lines.
 pub(crate) fn comparison(found: &Comparison, block: usize, names: (&str, &str)) -> String {
     let mut out = String::new();
-    let (a, b) = found.sizes;
     if found.is_same() {
+        let (a, _) = found.sizes;
         return format!("{} and {} are the same: {a} bytes\n", names.0, names.1);
     }
     let _ = writeln!(
@@ -39,28 +39,35 @@ pub(crate) fn comparison(found: &Comparison, block: usize, names: (&str, &str)) 
         "{}: {} of {} blocks of {block} bytes differ from {}",
         names.0, found.differing, found.blocks, names.1
     );
-    for range in &found.ranges {
-        let _ = writeln!(
-            out,
-            "{:#x}-{:#x}  {}",
-            range.start,
-            range.start + range.length,
-            line(range, block)
-        );
-    }
-    if found.more {
-        let _ = writeln!(out, "and more: only the first {RANGES} ranges are shown");
-    }
-    if a < b {
-        let _ = writeln!(
-            out,
-            "cut short: ends at {a:#x}, {} bytes are missing",
-            b - a
-        );
-    } else if a > b {
-        let _ = writeln!(out, "too long: {} bytes more, from {b:#x} on", a - b);
+    for line in differences(found, block) {
+        out += &line;
+        out.push('\n');
     }
     out
+}
+
+/// Each range that differs in a line, and what is missing or too much at the end.
+pub(crate) fn differences(found: &Comparison, block: usize) -> Vec<String> {
+    let (a, b) = found.sizes;
+    let range = |range: &Range| {
+        let end = range.start + range.length;
+        format!("{:#x}-{end:#x}  {}", range.start, line(range, block))
+    };
+    let mut lines: Vec<String> = found.ranges.iter().map(range).collect();
+    if found.more {
+        lines.push(format!(
+            "and more: only the first {RANGES} ranges are shown"
+        ));
+    }
+    if a < b {
+        let missing = b - a;
+        lines.push(format!(
+            "cut short: ends at {a:#x}, {missing} bytes are missing"
+        ));
+    } else if a > b {
+        lines.push(format!("too long: {} bytes more, from {b:#x} on", a - b));
+    }
+    lines
 }
 
 fn line(range: &Range, block: usize) -> String {

@@ -59,6 +59,16 @@ impl Bytes for &[u8] {
     }
 }
 
+impl Bytes for &File {
+    fn size(&self) -> u64 {
+        self.metadata().map_or(0, |about| about.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(*self, buffer, offset)
+    }
+}
+
 /// A file or disk.
 pub(crate) struct Source {
     pub(crate) path: PathBuf,

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use kedge_doctor::shown::typed;
 use kedge_doctor::{Gravity, examine};
 use kedge_elf::{Object, Severity, is_elf};
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
+use crate::quarantine;
 use crate::trial::{self, Trial};
 
 /// Larger ones are not read as a whole: no library or program that others need to start is.
@@ -59,6 +61,25 @@ pub(crate) fn remains(
     remains
 }
 
+/// Of how many ranges of blocks it is told how they were damaged.
+const MOST_RANGES: usize = 4;
+
+/// How the file that is kept as `number` differs from the one that took its place: a flipped bit is a tired memory, a
+/// block of zeros a disk. Nothing when one of them is no file.
+pub(crate) fn damage(root: &Sysroot, number: u64, path: &Path) -> Vec<String> {
+    let kept = quarantine::kept(number);
+    let (Ok(old), Ok(new)) = (root.open_file_itself(&kept), root.open_file_itself(path)) else {
+        return Vec::new();
+    };
+    let mut lines = kedge_peek::differences(&old, &new);
+    if let Some(more) = lines.len().checked_sub(MOST_RANGES + 1) {
+        lines.truncate(MOST_RANGES);
+        let (kept, place) = (typed(&root.outside(&kept)), typed(&root.outside(path)));
+        lines.push(format!("and {} more: peek --diff {kept} {place}", more + 1));
+    }
+    lines
+}
+
 /// Loads it, if it is something that is loaded dynamically.
 pub(crate) fn trial(root: &Sysroot, path: &Path) -> Option<Trial> {
     let object = Object::read(&elf(root, path)?)?;
@@ -82,4 +103,37 @@ pub(crate) fn trial(root: &Sysroot, path: &Path) -> Option<Trial> {
 fn elf(root: &Sysroot, path: &Path) -> Option<Vec<u8>> {
     let bytes = root.read(path, MOST).ok()?;
     is_elf(&bytes).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn how_it_was_damaged_is_told_of_the_first_ranges_only() {
+        let root = std::env::temp_dir().join(format!("kedge-after-{}", std::process::id()));
+        let old = root.join(quarantine::kept(3));
+        fs::create_dir_all(old.parent().unwrap()).unwrap();
+        fs::write(root.join("file"), [1; 16 << 10]).unwrap();
+        let mut bytes = [1; 16 << 10];
+        bytes[5000] ^= 4;
+        fs::write(&old, bytes).unwrap();
+        let open = Sysroot::open(&root).unwrap();
+        let damage = |path: &str| damage(&open, 3, Path::new(path));
+        assert_eq!(
+            damage("file"),
+            ["0x1200-0x1400  block 9: bit 2 of byte 0x1388: 05, should be 01"]
+        );
+        assert_eq!(damage("missing"), Vec::<String>::new());
+        for sector in [0, 4, 8, 12, 16] {
+            bytes[sector * 512] ^= 1;
+        }
+        fs::write(&old, bytes).unwrap();
+        let many = damage("file");
+        assert_eq!(many.len(), MOST_RANGES + 1, "{many:?}");
+        assert!(many[MOST_RANGES].starts_with("and 2 more: peek --diff"));
+        fs::remove_dir_all(root).unwrap();
+    }
 }

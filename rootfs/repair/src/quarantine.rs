@@ -195,6 +195,11 @@ impl<'a> Quarantine<'a> {
     }
 }
 
+/// Where the damaged file of `number` is, below ROOT.
+pub(crate) fn kept(number: u64) -> PathBuf {
+    Path::new(FOLDER).join(number.to_string()).join(OLD)
+}
+
 impl Case<'_> {
     /// Keeps what is at `target`, and says what happens to it.
     pub(crate) fn keep(

@@ -40,6 +40,8 @@ pub(crate) struct Story<'a> {
     pub(crate) package: &'a Package,
     pub(crate) origin: Option<Origin>,
     pub(crate) fate: Fate,
+    /// Where what was there differs from what is there now, and how, in lines.
+    pub(crate) damage: Vec<String>,
     /// In what the doctor still sees it differ, and what it says of it as an ELF file.
     pub(crate) remains: Vec<String>,
     pub(crate) trial: Option<Trial>,
@@ -71,6 +73,9 @@ impl Story<'_> {
         for remains in &self.remains {
             line("STILL", remains);
         }
+        if matches!(self.fate, Fate::Repaired(_)) && self.remains.is_empty() {
+            line("doctor", "nothing is wrong with it now");
+        }
         match &self.trial {
             None => {}
             Some(Trial::Loads(odd)) if odd.is_empty() => {
@@ -97,6 +102,7 @@ impl Story<'_> {
                 _ => line(key, said),
             }
         }
+        line("damage", &self.damage.join("\n"));
         if let Fate::Repaired(done) = &self.fate {
             if let Some(number) = kept.filter(|_| done.was != "missing") {
                 line(
@@ -162,6 +168,9 @@ impl Story<'_> {
                 members.push(("notes", texts(&done.notes)));
             }
             Fate::Failed(error) => members.push(("why", json::text(&error.to_string()))),
+        }
+        if !self.damage.is_empty() {
+            members.push(("damage", texts(&self.damage)));
         }
         if !self.remains.is_empty() {
             members.push(("remains", texts(&self.remains)));

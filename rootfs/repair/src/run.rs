@@ -251,6 +251,7 @@ impl<'a> Repair<'a> {
                     package: &group.package,
                     origin,
                     fate,
+                    damage: Vec::new(),
                     remains: Vec::new(),
                     trial: None,
                 };
@@ -291,6 +292,7 @@ impl<'a> Repair<'a> {
                     package: &group.package,
                     origin: origin.clone(),
                     fate: result.map_or_else(Fate::Failed, Fate::Repaired),
+                    damage: Vec::new(),
                     remains: Vec::new(),
                     trial: None,
                 });
@@ -299,7 +301,10 @@ impl<'a> Repair<'a> {
         // When all is in place: one library may need another that was damaged too.
         let mut exit = GOOD;
         for story in &mut stories {
-            if matches!(story.fate, Fate::Repaired(_)) {
+            if let Fate::Repaired(done) = &story.fate {
+                if let Some(number) = done.kept {
+                    story.damage = after::damage(self.root, number, &story.task.path);
+                }
                 story.remains = after::remains(self.root, &self.databases, &story.task.path);
                 story.trial = after::trial(self.root, &story.task.path);
             }

@@ -70,12 +70,12 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
 
 /// Sectors of zeros where there are none by nature.
 fn zeroes(view: &View<'_>, frames: &frames::Frames<'_>, findings: &mut Findings) {
-    for (region, among) in zeroed_in(view, frames) {
+    for (zeros, among) in zeroed_in(view, frames) {
         let text = format!(
-            "{region}, in {among}, where there is something; {} bytes are a block of a disk",
-            region.alignment()
+            "{zeros}, in {among}, where there is something; {} bytes are a block of a disk",
+            zeros.alignment()
         );
-        findings.damage(Part::Content, region.bytes, text);
+        findings.damage(Part::Content, zeros.bytes, text);
     }
 }
 
