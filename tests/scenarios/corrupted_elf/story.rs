@@ -102,8 +102,10 @@ impl Site {
         ensure!(refused.contains("Connection refused"), "{refused}");
         let mut seen = scene("at the desk", desk.terminal().since(0));
         let begin = new_line(console, VICTIM_PROMPT)?;
-        let start = "/etc/init.d/ssh start";
-        let said = console.type_line(start, VICTIM_PROMPT, COMMAND)?;
+        // Debian's script asks sshd whether it is OpenSSH's, and says nothing when no answer comes.
+        let said = console.type_line("/etc/init.d/ssh start", VICTIM_PROMPT, COMMAND)?;
+        ensure!(said.is_empty(), "{said}");
+        let said = console.type_line("/usr/sbin/sshd -t", VICTIM_PROMPT, COMMAND)?;
         ensure!(said.contains(ASSERTION), "{said}");
         let pieces = console.since(begin);
         seen.extend(scene("the server's serial console", pieces));
