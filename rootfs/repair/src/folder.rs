@@ -95,9 +95,13 @@ pub(crate) fn make(
     .map_err(|errno| fail("set owner and mode of the folder", errno))
 }
 
-fn refuse_merged(root: &Sysroot, folder: &Path) -> Result<(), Error> {
+/// Refuses a folder that should be a link, when nothing is in its place.
+pub(crate) fn refuse_merged(root: &Sysroot, folder: &Path) -> Result<(), Error> {
     let merged = folder.to_str().is_some_and(|name| MERGED.contains(&name));
-    if merged && open_folder(root, &Path::new("usr").join(folder)).is_ok() {
+    if merged
+        && root.symlink_metadata(folder).is_err()
+        && open_folder(root, &Path::new("usr").join(folder)).is_ok()
+    {
         let name = folder.display();
         let at = root.outside(folder);
         return Err(Error::Word(format!(

@@ -173,6 +173,7 @@ impl Pass<'_> {
         folder::make_above(workshop.root, workshop.accounts, &task.path, &self.folders)?;
         let is_folder = matches!(task.entry.kind, Kind::Directory | Kind::Unknown);
         if member.kind == MemberKind::Directory && is_folder {
+            folder::refuse_merged(workshop.root, &task.path)?;
             folder::make(workshop.root, workshop.accounts, &task.path, Some(member))?;
             return Ok(Done {
                 kept: None,

@@ -62,7 +62,13 @@ impl<'a> Quarantine<'a> {
             Err(error) if error.is_missing() => return Ok(Vec::new()),
             names => names?,
         };
-        let number = |name: &kedge_sysroot::Name| name.name.to_str()?.parse().ok();
+        // Only names that are ours: others may have been here before us.
+        let number = |name: &kedge_sysroot::Name| {
+            let number: u32 = name.name.to_str()?.parse().ok()?;
+            let ours = name.name == Path::new(&number.to_string());
+            let folder = matches!(name.kind, FileType::Directory | FileType::Unknown);
+            (ours && folder).then_some(u64::from(number))
+        };
         let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
@@ -107,7 +113,7 @@ impl<'a> Quarantine<'a> {
             folder,
             above: &self.folder,
         };
-        let temporary = PathBuf::from(format!("{TEMPORARY}{number}"));
+        let temporary = temporary(number);
         let intent = Record::default()
             .path("path", path)
             .path("temporary", &temporary);
@@ -134,10 +140,9 @@ impl<'a> Quarantine<'a> {
             }
             let case = self.case(number)?;
             let intent = read_record(self.root, &folder.join("intent"));
-            let place = intent
-                .as_ref()
-                .and_then(|intent| Some((intent.get_path("path")?, intent.get_path("temporary")?)));
-            let Some((path, temporary)) = place else {
+            // The new file's name is for people to read: what is removed is ours, whatever is written there.
+            let temporary = temporary(number);
+            let Some(path) = intent.and_then(|intent| intent.get_path("path")) else {
                 // Nothing was begun before the intent was on the disk.
                 case.abandon();
                 continue;
@@ -336,6 +341,11 @@ impl Case<'_> {
             errno,
         }
     }
+}
+
+/// The name of the file that takes the place of the one that is kept under `number`.
+fn temporary(number: u64) -> PathBuf {
+    PathBuf::from(format!("{TEMPORARY}{number}"))
 }
 
 fn read_record(root: &Sysroot, path: &Path) -> Option<Record> {

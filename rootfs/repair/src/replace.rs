@@ -71,40 +71,36 @@ impl Workshop<'_> {
         );
         let (case, temporary) = self.quarantine.begin(&task.path)?;
         let made = self.make(&target, &temporary, task, &look, member, content);
-        let done = made.and_then(|new| {
-            let was = self.was(&target, old.as_ref(), task);
-            if let Some(old) = &old
-                && was == new
-                && same_look(old, &look)
-            {
-                return Ok(None);
-            }
-            let record =
-                self.record(task, source, old.as_ref(), &was, &new, &target, &temporary)?;
-            exchange(&case, &target, &temporary, old.as_ref(), &record)?;
-            Ok(Some((was, new)))
-        });
+        let is = match made {
+            Ok(is) => is,
+            Err(error) => return Err(Stopped::Before(error).tidied(case, &target, &temporary)),
+        };
+        let was = self.was(&target, old.as_ref(), task);
+        if old
+            .as_ref()
+            .is_some_and(|old| was == is && same_look(old, &look))
+        {
+            target.remove_temporary(&temporary);
+            case.abandon();
+            return Ok(Done {
+                kept: None,
+                was: String::new(),
+                is: "as the package has it".into(),
+                notes: look.notes,
+            });
+        }
+        let done = self
+            .record(task, source, old.as_ref(), &was, &is, &target, &temporary)
+            .map_err(Stopped::Before)
+            .and_then(|record| exchange(&case, &target, &temporary, old.as_ref(), &record));
         match done {
-            Ok(Some((was, is))) => Ok(Done {
+            Ok(()) => Ok(Done {
                 kept: Some(case.number),
                 was: word(&was, old.as_ref()),
                 is: format!("{is}, mode {:04o}", look.mode),
                 notes: look.notes,
             }),
-            Ok(None) => {
-                target.remove_temporary(&temporary);
-                case.abandon();
-                Ok(Done {
-                    kept: None,
-                    was: String::new(),
-                    is: "as the package has it".into(),
-                    notes: look.notes,
-                })
-            }
-            Err(error) => Err(self
-                .ended(case, &target, &temporary, Err(error))
-                .err()
-                .unwrap_or(Error::Interrupted)),
+            Err(stopped) => Err(stopped.tidied(case, &target, &temporary)),
         }
     }
 
@@ -142,43 +138,21 @@ impl Workshop<'_> {
         let new = must.to_string();
         let done = self
             .record(task, source, old.as_ref(), &was, &new, &target, &temporary)
-            .and_then(|record| {
-                target.sync()?;
-                exchange(&case, &target, &temporary, old.as_ref(), &record)
-            });
-        self.ended(case, &target, &temporary, done)?
-            .map_or(Ok(None), |number| {
-                Ok(Some(Done {
-                    kept: Some(number),
-                    was: word(&was, old.as_ref()),
-                    is: format!(
-                        "a further name of {}, mode {:04o}",
-                        shown(leads).display(),
-                        member.mode
-                    ),
-                    notes: Vec::new(),
-                }))
-            })
-    }
-
-    /// Removes what is left when it was not done.
-    fn ended(
-        &self,
-        case: Case,
-        target: &Target,
-        temporary: &Path,
-        done: Result<(), Error>,
-    ) -> Result<Option<u64>, Error> {
+            .and_then(|record| target.sync().map(|()| record))
+            .map_err(Stopped::Before)
+            .and_then(|record| exchange(&case, &target, &temporary, old.as_ref(), &record));
         match done {
-            Ok(()) => Ok(Some(case.number)),
-            Err(error) => {
-                // After the exchange there is no such file; the case then says that it was.
-                if !matches!(target.stat_of(temporary), Ok(None)) {
-                    target.remove_temporary(temporary);
-                    case.abandon();
-                }
-                Err(error)
-            }
+            Ok(()) => Ok(Some(Done {
+                kept: Some(case.number),
+                was: word(&was, old.as_ref()),
+                is: format!(
+                    "a further name of {}, mode {:04o}",
+                    shown(leads).display(),
+                    member.mode
+                ),
+                notes: Vec::new(),
+            })),
+            Err(stopped) => Err(stopped.tidied(case, &target, &temporary)),
         }
     }
 
@@ -293,6 +267,29 @@ impl Workshop<'_> {
     }
 }
 
+/// What went wrong, and whether the file was the new one by then.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The old one is in its place.
+    Before(Error),
+    /// The new one is, and the old one in quarantine must stay there.
+    After(Error),
+}
+
+impl Stopped {
+    /// Removes what is of no use any more.
+    pub(crate) fn tidied(self, case: Case, target: &Target, temporary: &Path) -> Error {
+        match self {
+            Stopped::Before(error) => {
+                target.remove_temporary(temporary);
+                case.abandon();
+                error
+            }
+            Stopped::After(error) => error,
+        }
+    }
+}
+
 /// Keeps the old one, then lets the new one take its place.
 pub(crate) fn exchange(
     case: &Case,
@@ -300,14 +297,15 @@ pub(crate) fn exchange(
     temporary: &Path,
     old: Option<&Stat>,
     record: &Record,
-) -> Result<(), Error> {
-    case.keep(target, old, record)?;
-    match old {
-        Some(_) => target.replace_by(temporary)?,
-        None => target.fill_by(temporary)?,
-    }
-    target.sync()?;
-    case.done()
+) -> Result<(), Stopped> {
+    let kept = case.keep(target, old, record);
+    let exchanged = kept.and_then(|()| match old {
+        Some(_) => target.replace_by(temporary),
+        None => target.fill_by(temporary),
+    });
+    exchanged.map_err(Stopped::Before)?;
+    let written = target.sync().and_then(|()| case.done());
+    written.map_err(Stopped::After)
 }
 
 /// Seconds since 1970, as a journal needs them.

@@ -7,7 +7,7 @@ use std::path::Path;
 use kedge_doctor::{Accounts, shown};
 use kedge_packages::{Database, Kind, Package};
 use kedge_progress::{Progress, interrupt};
-use kedge_sources::{Candidate, Found, Options};
+use kedge_sources::{Candidate, Found, From, Options};
 use kedge_sysroot::Sysroot;
 
 use crate::arguments::{Order, Work};
@@ -215,10 +215,12 @@ impl<'a> Repair<'a> {
         all
     }
 
-    /// Another version than the installed one: of use only when the operator named it, and the file in it is the same.
+    /// Another version than the installed one: of use only when the operator named that very package, and the file in it is the
+    /// same. What a mirror or a folder has beside it, nobody named.
     fn other(&self, group: &Group, others: Vec<Candidate>) -> Result<Vec<Candidate>, Error> {
         let checked = group.tasks.iter().all(|task| is_checked(task));
-        if self.order.from.is_some() && checked && !others.is_empty() {
+        let named = self.order.from.as_ref().is_some_and(From::is_package);
+        if named && checked && !others.is_empty() {
             return Ok(others);
         }
         let listed: Vec<String> = others
@@ -244,7 +246,7 @@ impl<'a> Repair<'a> {
             for task in &group.tasks {
                 let (origin, fate) = match &found {
                     Ok(candidates) => (candidates.first().map(origin), Fate::Would),
-                    Err(error) => (None, Fate::Failed(Error::Word(error.to_string()))),
+                    Err(error) => (None, Fate::Failed(Error::Word(advised(error)))),
                 };
                 let story = Story {
                     task,
@@ -336,7 +338,7 @@ impl<'a> Repair<'a> {
         };
         let candidates = match found {
             Ok(candidates) => candidates,
-            Err(error) => return (None, all_failed(&error.to_string())),
+            Err(error) => return (None, all_failed(&advised(&error))),
         };
         let mut last = (None, all_failed("no source has it"));
         for candidate in &candidates {
@@ -356,7 +358,7 @@ impl<'a> Repair<'a> {
                     };
                     package::repair(&workshop, &group.tasks, &source, &mut file)
                 }
-                Err(error) => all_failed(&error.to_string()),
+                Err(error) => all_failed(&advised(&error)),
             };
             self.progress.clear();
             let done = results.iter().filter(|result| result.is_ok()).count();
@@ -429,6 +431,16 @@ fn is_checked(task: &Task) -> bool {
         Kind::File { digest, .. } => digest.is_some(),
         Kind::Symlink(_) | Kind::Directory => true,
         Kind::Unknown | Kind::Special => false,
+    }
+}
+
+/// With what can be done, where a source or its package is at fault.
+fn advised(error: &Error) -> String {
+    match error {
+        Error::Source(_) | Error::Archive { .. } => format!(
+            "{error}\nnothing was changed; --from names another mirror, or a package file that you have"
+        ),
+        error => error.to_string(),
     }
 }
 

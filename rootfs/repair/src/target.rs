@@ -154,11 +154,8 @@ impl Target {
 
     /// Takes `name` beside it away, if it is there and is one of ours.
     pub(crate) fn remove_temporary(&self, name: &Path) {
-        if name
-            .as_os_str()
-            .as_bytes()
-            .starts_with(TEMPORARY.as_bytes())
-        {
+        let bytes = name.as_os_str().as_bytes();
+        if bytes.starts_with(TEMPORARY.as_bytes()) && !bytes.contains(&b'/') {
             let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
         }
     }

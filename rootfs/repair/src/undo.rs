@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 
 use crate::quarantine::Quarantine;
 use crate::record::Record;
-use crate::replace::{exchange, now, sha256};
+use crate::replace::{Stopped, exchange, now, sha256};
 use crate::report::Teller;
 use crate::target::Target;
 use crate::{Error, lock::Lock};
@@ -76,8 +76,10 @@ pub(crate) fn undo(
     let inode = |stat: Option<rustix::fs::Stat>| stat.map_or(0, |stat| stat.st_ino);
     let done = (|| {
         if !missing {
-            kept.put_beside(&target, &temporary)?;
+            kept.put_beside(&target, &temporary)
+                .map_err(Stopped::Before)?;
         }
+        let made = target.stat_of(&temporary).map_err(Stopped::Before)?;
         let now_record = Record::default()
             .path("path", &path)
             .text("when", now())
@@ -86,18 +88,17 @@ pub(crate) fn undo(
             .text("from", format!("undo of {number}"))
             .text("was", record.get("is").unwrap_or_default())
             .text("is", record.get("was").unwrap_or_default())
-            .text("new-inode", inode(target.stat_of(&temporary)?));
+            .text("new-inode", inode(made));
         match missing {
             true => {
-                case.keep(&target, now_there.as_ref(), &now_record)?;
-                if now_there.is_some() {
-                    target.remove()?;
-                }
-                target.sync()?;
-                case.done()
+                let kept = case.keep(&target, now_there.as_ref(), &now_record);
+                kept.and_then(|()| now_there.map_or(Ok(()), |_| target.remove()))
+                    .map_err(Stopped::Before)?;
+                let written = target.sync().and_then(|()| case.done());
+                written.map_err(Stopped::After)
             }
             false => {
-                target.sync()?;
+                target.sync().map_err(Stopped::Before)?;
                 exchange(&case, &target, &temporary, now_there.as_ref(), &now_record)
             }
         }
@@ -110,11 +111,7 @@ pub(crate) fn undo(
             teller.word(&shown::path(&path), &said);
             Ok(())
         }
-        Err(error) => {
-            target.remove_temporary(&temporary);
-            case.abandon();
-            Err(error)
-        }
+        Err(stopped) => Err(stopped.tidied(case, &target, &temporary)),
     }
 }
 

@@ -19,12 +19,10 @@ const MOST_SIGNATURE: u64 = 64 << 10;
 pub(crate) fn search(query: &mut Query, from: &From) -> bool {
     match from {
         From::Url(url) => {
-            let path = url.split(['?', '#']).next().unwrap_or_default();
-            let package = is_package(path);
-            if package {
+            if from.is_package() {
                 offer(query, Place::Url(url.clone()));
             }
-            package
+            from.is_package()
         }
         From::Path(path) if path.is_dir() => {
             folder(query, path);
@@ -33,6 +31,16 @@ pub(crate) fn search(query: &mut Query, from: &From) -> bool {
         From::Path(path) => {
             offer(query, Place::File(path.clone()));
             true
+        }
+    }
+}
+
+impl From {
+    /// Whether it is one package file, and neither a mirror nor a folder.
+    pub fn is_package(&self) -> bool {
+        match self {
+            From::Url(url) => is_package(url.split(['?', '#']).next().unwrap_or_default()),
+            From::Path(path) => !path.is_dir(),
         }
     }
 }

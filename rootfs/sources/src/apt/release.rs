@@ -195,8 +195,9 @@ fn in_time(query: &mut Query, entry: &Entry, text: &str) -> Result<(), String> {
         let end = date::day(end);
         if !query.options.accept_expired {
             return Err(format!(
-                "the Release is valid until {end} only, and this machine's clock says {today}: the mirror is no longer \
-                 kept up to date, or the clock is wrong (clock shows it, and sets it)"
+                "the Release is valid until {end} only (Valid-Until), and this machine's clock says {today}: the mirror \
+                 is no longer kept up to date, or the clock is wrong (clock shows it, and sets it); --accept-expired \
+                 believes it all the same"
             ));
         }
         query.note(&format!("the Release was valid until {end} only"));
