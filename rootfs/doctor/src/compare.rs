@@ -87,7 +87,11 @@ pub fn compare(root: &Sysroot, accounts: &Accounts, entry: &Entry) -> Vec<Differ
     if let Some(must) = content {
         let opened = open(root, &entry.path);
         differences.extend(match opened {
-            Ok(file) => content::check(root, &entry.path, &file, must, &mut |_| {}),
+            Ok((file, stat)) => {
+                let mut buffer = vec![0; content::BUFFER];
+                let file = (&file, &stat);
+                content::check(root, &entry.path, file, must, &mut buffer, &mut |_| {})
+            }
             Err(error) => Some(cannot_open(error)),
         });
     }
@@ -97,8 +101,13 @@ pub fn compare(root: &Sysroot, accounts: &Accounts, entry: &Entry) -> Vec<Differ
 }
 
 /// Opens what `entry.path` is, or, for a link that stands for a file of the package, what it leads to.
-pub(crate) fn open(root: &Sysroot, path: &Path) -> Result<File, Error> {
-    root.open_file(path)
+pub(crate) fn open(root: &Sysroot, path: &Path) -> Result<(File, Stat), Error> {
+    let file = root.open_file(path)?;
+    let stat = rustix::fs::fstat(&file).map_err(|errno| Error::System {
+        path: root.outside(path),
+        errno,
+    })?;
+    Ok((file, stat))
 }
 
 pub(crate) fn cannot_open(error: Error) -> Difference {

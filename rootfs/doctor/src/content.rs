@@ -2,40 +2,45 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use kedge_digest::{Digest, Hasher};
 use kedge_progress::interrupt;
 use kedge_sysroot::{Error, Sysroot};
-use rustix::fs::Advice;
+use rustix::fs::{Advice, Stat};
 use rustix::io::Errno;
 
 use crate::Difference;
 use crate::device::Sector;
 
 /// One read: small enough to stay in the processor's second cache until it is hashed.
-const BUFFER: usize = 256 << 10;
+pub(crate) const BUFFER: usize = 256 << 10;
+/// What the kernel reads ahead by itself (`VM_READAHEAD_PAGES`): for a file that is no longer nobody has to ask for more.
+const READ_AHEAD: u64 = 128 << 10;
 /// A file longer than this is read only if most of it is there: hashing a hole of a terabyte takes an hour.
 const LONGEST_HOLE: u64 = 4 << 30;
 
-/// The file's content beside what it must be. `done` gets the count of each read.
+/// The file's content beside what it must be. `buffer` is only room; `done` gets the count of each read.
 pub(crate) fn check(
     root: &Sysroot,
-    path: &std::path::Path,
-    file: &File,
+    path: &Path,
+    (file, known): (&File, &Stat),
     must: Digest,
+    buffer: &mut [u8],
     done: &mut dyn FnMut(u64),
 ) -> Option<Difference> {
-    let known = rustix::fs::fstat(file).ok()?;
     let length = known.st_size as u64;
     if length > LONGEST_HOLE && (known.st_blocks as u64).saturating_mul(512) < length / 2 {
         return Some(Difference::Content { is: None, must });
     }
-    let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
+    if length > READ_AHEAD {
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
+    }
     let mut hasher = Hasher::new(must.algorithm());
-    let mut buffer = vec![0; BUFFER.min(length as usize + 1)];
     let mut offset = 0;
-    loop {
-        match file.read_at(&mut buffer, offset) {
+    // Asking for the end as well would be one system call in six.
+    while offset < length {
+        match file.read_at(buffer, offset) {
             Ok(0) => break,
             Ok(count) => {
                 hasher.update(&buffer[..count]);
@@ -57,7 +62,7 @@ pub(crate) fn check(
 /// What is said of a file whose byte `offset` could not be read.
 pub(crate) fn unreadable(
     root: &Sysroot,
-    path: &std::path::Path,
+    path: &Path,
     file: &File,
     offset: u64,
     error: &std::io::Error,

@@ -19,6 +19,16 @@ pub(super) struct Check {
     /// Where in `Batch::bytes` its path and then its digest are.
     path: u32,
     path_length: u32,
+    /// A regular file by itself, as opposed to a link to one.
+    pub(super) regular: bool,
+}
+
+/// What the first pass has seen of a file.
+pub(super) struct Seen {
+    pub(super) order: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    pub(super) regular: bool,
 }
 
 /// Some packages' files.
@@ -39,26 +49,20 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn push(
-        &mut self,
-        package: u32,
-        path: &Path,
-        digest: Digest,
-        size: u64,
-        (order, inode): (u64, u64),
-    ) {
+    pub(super) fn push(&mut self, package: u32, path: &Path, digest: Digest, seen: &Seen) {
         let start = self.bytes.len();
         let path = path.as_os_str().as_bytes();
         self.bytes.extend_from_slice(path);
         self.bytes.extend_from_slice(digest.bytes());
-        self.size += size;
+        self.size += seen.size;
         self.checks.push(Check {
-            order,
-            inode,
+            order: seen.order,
+            inode: seen.inode,
             package,
             algorithm: digest.algorithm(),
             path: u32::try_from(start).unwrap_or(u32::MAX),
             path_length: path.len() as u32,
+            regular: seen.regular,
         });
     }
 

@@ -1,25 +1,23 @@
 //! The first pass: what the databases say, beside what can be told without reading a file.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kedge_packages::{Database, Entry, Kind};
 use kedge_progress::interrupt;
-use kedge_sysroot::{Error, Sysroot};
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use kedge_sysroot::Sysroot;
+use rustix::fs::{FileType, Stat};
 
-use super::batch::Batch;
+use super::batch::{Batch, Seen};
+use super::folders::Folders;
 use crate::compare::{excused, judge};
 use crate::device::Device;
 use crate::{Accounts, extent};
 
 /// What one thread may collect: all of them together stay far under 64 MB.
 const MOST: usize = 32 << 20;
-/// Folders that are kept open: a package's files lie in few.
-const FOLDERS: usize = 16;
 
 /// All packages of all databases, counted through.
 pub(super) struct Collector<'a> {
@@ -102,9 +100,13 @@ impl<'a> Collector<'a> {
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         match judged.content {
             Some(digest) => {
-                let place = self.place(&entry.path, &stat);
-                let size = stat.st_size as u64;
-                batch.push(package, &entry.path, digest, size, place);
+                let seen = Seen {
+                    order: self.order(&entry.path, &stat, folders),
+                    inode: stat.st_ino,
+                    size: stat.st_size as u64,
+                    regular,
+                };
+                batch.push(package, &entry.path, digest, &seen);
             }
             None if regular && entry.kind == Kind::Unknown && judged.differences.is_empty() => {
                 batch.unknown += 1
@@ -113,19 +115,20 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// In which order it is read, and the inode.
-    fn place(&self, path: &Path, stat: &Stat) -> (u64, u64) {
+    /// In which order it is read.
+    fn order(&self, path: &Path, stat: &Stat, folders: &mut Folders) -> u64 {
         let (device, rotates) = self.device(stat);
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let place = match rotates {
-            true => {
-                let file = self.root.open_file(path).ok();
-                file.and_then(|file| extent::physical(&file, 0))
+            true if regular => {
+                let file = folders.open_regular(path).ok();
+                file.and_then(|(file, _)| extent::physical(&file, 0))
             }
-            false => Some(stat.st_ino),
+            _ => Some(stat.st_ino),
         };
         // Nobody has more than 2^56 bytes, or 256 file systems in one tree; if so, the order is not the best.
         let place = place.unwrap_or(0) & (u64::MAX >> 8);
-        (device << 56 | place, stat.st_ino)
+        device << 56 | place
     }
 
     /// A number for the device, and whether it rotates.
@@ -137,42 +140,6 @@ impl<'a> Collector<'a> {
         *devices.entry(stat.st_dev).or_insert_with(|| {
             let rotates = Device::of(stat).is_some_and(|device| device.rotates());
             (number, rotates)
-        })
-    }
-}
-
-/// Folders that are open, the last used in front: `stat` by a name in one of them is a fifth of the work of `stat` by a path.
-struct Folders<'a> {
-    root: &'a Sysroot,
-    open: Vec<(PathBuf, OwnedFd)>,
-}
-
-impl<'a> Folders<'a> {
-    fn new(root: &'a Sysroot) -> Folders<'a> {
-        Folders {
-            root,
-            open: Vec::with_capacity(FOLDERS),
-        }
-    }
-
-    /// Of the path itself.
-    fn stat(&mut self, path: &Path) -> Result<Stat, Error> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return self.root.symlink_metadata(path);
-        };
-        match self.open.iter().position(|(open, _)| open == folder) {
-            Some(at) => self.open[..=at].rotate_right(1),
-            None => {
-                let handle = self.root.handle(folder, OFlags::DIRECTORY)?;
-                self.open.truncate(FOLDERS - 1);
-                self.open.insert(0, (folder.to_path_buf(), handle));
-            }
-        }
-        rustix::fs::statat(&self.open[0].1, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| {
-            Error::System {
-                path: self.root.outside(path),
-                errno,
-            }
         })
     }
 }

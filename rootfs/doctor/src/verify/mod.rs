@@ -6,6 +6,7 @@
 mod arguments;
 mod batch;
 mod collect;
+mod folders;
 mod read;
 mod report;
 

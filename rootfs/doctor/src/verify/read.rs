@@ -9,6 +9,7 @@ use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 
 use super::batch::Batch;
+use super::folders::Folders;
 use crate::Difference;
 use crate::compare::{cannot_open, open};
 use crate::content;
@@ -84,6 +85,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn run(&self) {
+        let mut folders = Folders::new(self.root);
+        let mut buffer = vec![0; content::BUFFER];
         loop {
             let from = self.next.fetch_add(NEIGHBOURS, Ordering::Relaxed);
             let Some(rest) = self.order.get(from..).filter(|rest| !rest.is_empty()) else {
@@ -93,21 +96,29 @@ impl Reader<'_> {
                 if interrupt::pressed_already() {
                     return;
                 }
-                self.one(place);
+                self.one(place, &mut folders, &mut buffer);
             }
         }
     }
 
-    fn one(&self, (batch, index): Place) {
+    fn one(&self, (batch, index): Place, folders: &mut Folders, buffer: &mut [u8]) {
         let batch = &self.batches[batch as usize];
         let check = &batch.checks[index as usize];
         let Some((path, digest)) = batch.wanted(check) else {
             return;
         };
-        let difference = match open(self.root, path) {
-            Ok(file) => content::check(self.root, path, &file, digest, &mut |count| {
-                self.done.fetch_add(count, Ordering::Relaxed);
-            }),
+        let opened = match check.regular {
+            true => folders.open_regular(path),
+            false => open(self.root, path),
+        };
+        let difference = match opened {
+            Ok((file, stat)) => {
+                let mut done = |count| {
+                    self.done.fetch_add(count, Ordering::Relaxed);
+                };
+                let file = (&file, &stat);
+                content::check(self.root, path, file, digest, buffer, &mut done)
+            }
             Err(error) => Some(cannot_open(error)),
         };
         if let Some(difference) = difference {
