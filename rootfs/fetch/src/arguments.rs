@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kedge_digest::{Algorithm, Digest};
 use kedge_progress::interrupt;
+use kedge_web::Address;
 use kedge_web::download::{Resolve, Settings};
 
 use crate::name;
@@ -131,7 +132,10 @@ fn source(url: &str) -> Result<From, String> {
         .split_once("://")
         .map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
-        Some("http" | "https") => Ok(From::Web(url.into())),
+        Some("http" | "https") => match Address::parse(url) {
+            Ok(_) => Ok(From::Web(url.into())),
+            Err(problem) => Err(format!("{}: {problem}", kedge_web::shown(url))),
+        },
         Some("tcp") => {
             let what =
                 "tcp:// takes a host and a port: tcp://192.0.2.1:9000, tcp://[2001:db8::1]:9000";
@@ -214,6 +218,8 @@ mod tests {
             "example.org/x",
             "ftp://h/x",
             "http://h/",
+            "http:///a",
+            "http://h:99999/a",
             "http://h/a http://h/b",
             "http://h/a --md5 x",
             "http://h/a --sha256 d41d8cd98f00b204e9800998ecf8427e",

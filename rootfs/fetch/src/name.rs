@@ -13,7 +13,9 @@ pub(crate) fn of(url: &str) -> Option<String> {
 }
 
 fn is_sane(name: &str) -> bool {
-    let typed = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
+    // What is escaped when it is shown (controls, what turns the direction of text) is no part of a name.
+    let shown = |c: char| c.is_ascii_graphic() || c.escape_debug().len() == 1;
+    let typed = |c: char| shown(c) && !c.is_whitespace() && c != '/';
     !name.is_empty()
         && name.len() <= 200
         && !name.starts_with(['.', '-'])
@@ -48,6 +50,8 @@ mod tests {
             ),
             ("http://h/b?file=c/d#e/f", Some("b")),
             ("https://h/%C3%A9", Some("\u{e9}")),
+            ("http://h/it's", Some("it's")),
+            ("http://h/%E2%80%AEgpj.sh", Some("%E2%80%AEgpj.sh")),
             ("http://h/a%2f..%2fb", Some("a%2f..%2fb")),
             ("http://h/a%0ab", Some("a%0ab")),
             ("http://h/%ff", Some("%ff")),

@@ -9,7 +9,7 @@ pub fn bytes(bytes: u64) -> String {
             let tenths = (bytes + 50_000) / 100_000;
             format!("{}.{} MB", tenths / 10, tenths % 10)
         }
-        _ => format!("{} MB", (bytes + 500_000) / 1_000_000),
+        _ => format!("{} MB", bytes.saturating_add(500_000) / 1_000_000),
     }
 }
 
@@ -38,6 +38,7 @@ mod tests {
             (99_949_999, "99.9 MB"),
             (99_950_000, "100 MB"),
             (u64::MAX / 2, "9223372036855 MB"),
+            (u64::MAX, "18446744073709 MB"),
         ] {
             assert_eq!(bytes(count), expected);
         }

@@ -34,6 +34,9 @@ pub(crate) const OUTPUT: usize = 16 << 10;
 pub(crate) struct Seen {
     /// Who was connected to: the server, or a proxy.
     pub(crate) address: Option<SocketAddr>,
+    /// Since when somebody waits for content. Bytes that are none (names of chunks, what follows the last one) do not count
+    /// as an answer: a server could send them for ever.
+    pub(crate) waiting: Option<Instant>,
     /// Set when all that was announced has come: what comes then is too much.
     pub(crate) complete: bool,
     /// It came.
@@ -115,7 +118,8 @@ impl<In: Transport> Connector<In> for Line {
         }
         let stream = connect(&self.settings, &details.addrs)?;
         self.watch.seen().address = stream.peer_addr().ok();
-        Ok(Some(Either::B(Tcp::new(stream, self.settings.clone())?)))
+        let (settings, watch) = (self.settings.clone(), self.watch.clone());
+        Ok(Some(Either::B(Tcp::new(stream, settings, watch)?)))
     }
 }
 
@@ -180,10 +184,11 @@ struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
     settings: Settings,
+    watch: Watch,
 }
 
 impl Tcp {
-    fn new(stream: TcpStream, settings: Settings) -> io::Result<Tcp> {
+    fn new(stream: TcpStream, settings: Settings, watch: Watch) -> io::Result<Tcp> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(settings.silence))?;
@@ -191,6 +196,7 @@ impl Tcp {
             stream,
             buffers: LazyBuffers::new(INPUT, OUTPUT),
             settings,
+            watch,
         })
     }
 }
@@ -212,7 +218,15 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let longest = (*timeout.after).min(self.settings.silence);
+        // Also when bytes come all the time.
+        self.settings.check()?;
+        let waited = self.watch.seen().waiting.map(|since| since.elapsed());
+        let patience = self
+            .settings
+            .silence
+            .checked_sub(waited.unwrap_or_default());
+        let patience = patience.ok_or(Error::Timeout(timeout.reason))?;
+        let longest = (*timeout.after).min(patience);
         let (began, input) = (Instant::now(), self.buffers.input_append_buf());
         let count = read(&self.stream, input, &self.settings, began, longest)?;
         let count = count.ok_or(Error::Timeout(timeout.reason))?;

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::header::{HeaderMap, HeaderName};
 use ureq::http::{Response, StatusCode, header};
@@ -294,6 +294,7 @@ impl Stream {
         let mut left = body.content_length();
         let body = body.into_with_config().limit(u64::MAX).reader();
         if !parts.status.is_success() {
+            watch.seen().waiting = Some(Instant::now());
             return Err(Problem::Rejected {
                 status: parts.status.as_u16(),
                 text: excerpt(body),
@@ -376,7 +377,11 @@ impl Stream {
         let Some(mut body) = self.body.take() else {
             return Ok(());
         };
-        self.watch.seen().complete = true;
+        {
+            let mut seen = self.watch.seen();
+            seen.complete = true;
+            seen.waiting = Some(Instant::now());
+        }
         let more = body.read(&mut [0])? > 0;
         drop(body);
         match more || self.watch.seen().surplus {
@@ -403,6 +408,7 @@ impl Read for Stream {
             usize::try_from(left).unwrap_or(usize::MAX)
         });
         let most = most.min(buffer.len());
+        self.watch.seen().waiting = Some(Instant::now());
         let read = body.read(&mut buffer[..most]);
         let short = |left| {
             let of = self.announced.unwrap_or(left);

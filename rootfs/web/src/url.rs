@@ -33,7 +33,7 @@ impl Address {
             Some((login, host)) => (Some(login), host),
             None => (None, authority),
         };
-        if host.is_empty() || host.starts_with(':') {
+        if host.is_empty() || host.starts_with(':') || !has_sane_port(host) {
             return Err(Problem::NoUrl);
         }
         let login = match login {
@@ -51,6 +51,20 @@ impl Address {
             login,
             secure,
         })
+    }
+}
+
+/// Whether what follows the name or address is a port that there is, or nothing: another one would be taken for none, and
+/// the default be connected to.
+fn has_sane_port(host: &str) -> bool {
+    let after = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']').map(|(_, after)| after),
+        None => Some(&host[host.find(':').unwrap_or(host.len())..]),
+    };
+    match after.map(|after| after.strip_prefix(':').unwrap_or(after)) {
+        Some("") => true,
+        Some(port) => port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+        None => false,
     }
 }
 
@@ -229,6 +243,12 @@ mod tests {
             "https:///x",
             "https://u:p@/x",
             "https://:443/",
+            "https://h:65536/",
+            "https://h:+1/",
+            "https://h:1:2/",
+            "https://[::1]:x/",
+            "https://[::1]x/",
+            "https://[::1/",
             "https://h/a b",
             "https://h/\r\nX: y",
             "https://u:%zz@h/",

@@ -211,6 +211,67 @@ fn silence_ends_and_so_does_ctrl_c() {
     assert!(matches!(error.problem, Problem::Stopped), "{error}");
 }
 
+/// Sends `begin`, then `again` for as long as somebody reads, with these pauses.
+fn drip(begin: &'static str, again: &'static str, pause: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut sent = stream.write_all(begin.as_bytes());
+        while sent.is_ok() {
+            std::thread::sleep(pause);
+            sent = stream.write_all(again.as_bytes());
+        }
+    });
+    url
+}
+
+/// Bytes that are no content are no sign of life.
+#[test]
+fn a_server_that_sends_but_no_content_is_given_up() {
+    let patience = Settings {
+        silence: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let slow = Duration::from_millis(50);
+    for (begin, again, pause) in [
+        ("HTTP/1.1 200 OK\r\nX: ", "y", slow),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+            "y",
+            slow,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            "X: y\r\n",
+            slow,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            "X: y\r\n",
+            Duration::ZERO,
+        ),
+    ] {
+        let url = drip(begin, again, pause);
+        let error = match open(&url, None, &patience, &mut |_| {}) {
+            Ok(mut stream) => {
+                let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+                stream.error(error)
+            }
+            Err(error) => error,
+        };
+        let ended = matches!(error.problem, Problem::Timeout(_));
+        assert!(ended, "{begin:?}: {error}");
+    }
+    let url = drip(
+        "HTTP/1.1 404 N\r\nContent-Length: 99999\r\n\r\nnot here",
+        ".",
+        slow,
+    );
+    let error = open(&url, None, &patience, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("not here"), "{error}");
+}
+
 #[test]
 fn who_takes_no_connection_is_named() {
     let port = {
