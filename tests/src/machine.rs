@@ -121,6 +121,22 @@ impl Source {
         let path = path.display().to_string().replace(',', ",,");
         Self(format!("format=qcow2,file={path}"))
     }
+
+    /// A disk that cannot read this sector of 512 bytes (QEMU's blkdebug); it writes everywhere.
+    pub fn bad_sector(path: &Path, sector: u64) -> Self {
+        let path = path.display().to_string().replace(',', ",,");
+        let error = [
+            ("event", "none"),
+            ("iotype", "read"),
+            ("errno", "5"),
+            ("sector", &sector.to_string()),
+        ];
+        let error = error.map(|(name, value)| format!("file.inject-error.0.{name}={value}"));
+        Self(format!(
+            "format=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={path},{}",
+            error.join(",")
+        ))
+    }
 }
 
 impl From<&Path> for Source {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kedge_elf::Finding;
 use kedge_json as json;
 
 use crate::verify::{as_json, lines};
@@ -132,20 +133,23 @@ fn as_elf(examined: &Examined) -> Vec<(&'static str, String)> {
     if examined.proven {
         return Vec::new();
     }
-    // One damaged block makes hundreds of findings, and the first say it.
-    let shown = &examined.elf[..examined.elf.len().min(MOST_FINDINGS)];
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    for says in shown.iter().filter_map(|f| f.linker_says.as_ref()) {
-        if !facts.iter().any(|(_, said)| said == says) {
-            facts.push(("ld.so", says.clone()));
+    // One damaged block makes hundreds of findings, and the first of each kind say it.
+    let mut shown: Vec<&Finding> = Vec::new();
+    for finding in &examined.elf {
+        let says = &finding.linker_says;
+        let told = says.is_some() && shown.iter().any(|shown| shown.linker_says == *says);
+        if !told && shown.len() < MOST_FINDINGS {
+            shown.push(finding);
         }
     }
-    facts.extend(shown.iter().map(|finding| ("ELF", finding.text.clone())));
+    let says = shown.iter().filter_map(|finding| {
+        let says = finding.linker_says.as_ref()?;
+        Some(("ld.so", says.clone()))
+    });
+    let found = shown.iter().map(|finding| ("ELF", finding.text.clone()));
     let more = examined.elf.len() - shown.len();
-    if more > 0 {
-        facts.push(("ELF", format!("and {more} more such findings")));
-    }
-    facts
+    let more = (more > 0).then(|| ("ELF", format!("and {more} more like that")));
+    says.chain(found).chain(more).collect()
 }
 
 fn word(gravity: Gravity) -> &'static str {

@@ -89,7 +89,7 @@ impl Disk {
     }
 
     /// Where byte `offset` of a file lies in the image.
-    fn place_of(&self, file: &str, offset: u64) -> Result<u64> {
+    pub fn place_of(&self, file: &str, offset: u64) -> Result<u64> {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let stats = text(self.debugfs("show_super_stats -h", false)?);
         let block_size: u64 = stats
