@@ -1,6 +1,7 @@
 //! Reading a file to its end: its digest, or how far it could be read.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -14,9 +15,11 @@ use crate::Difference;
 use crate::device::Sector;
 
 /// One read: small enough to stay in the processor's second cache until it is hashed.
-pub(crate) const BUFFER: usize = 256 << 10;
+pub(crate) const BUFFER: usize = 128 << 10;
+/// What is asked for ahead of a long file: several files are read side by side, and a disk with heads shall move them seldom.
+const AHEAD: u64 = 4 << 20;
 /// What the kernel reads ahead by itself (`VM_READAHEAD_PAGES`): for a file that is no longer nobody has to ask for more.
-const READ_AHEAD: u64 = 128 << 10;
+const BY_ITSELF: u64 = 128 << 10;
 /// A file longer than this is read only if most of it is there: hashing a hole of a terabyte takes an hour.
 const LONGEST_HOLE: u64 = 4 << 30;
 
@@ -33,13 +36,14 @@ pub(crate) fn check(
     if length > LONGEST_HOLE && (known.st_blocks as u64).saturating_mul(512) < length / 2 {
         return Some(Difference::Content { is: None, must });
     }
-    if length > READ_AHEAD {
-        let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
-    }
     let mut hasher = Hasher::new(must.algorithm());
-    let mut offset = 0;
+    let (mut offset, mut asked) = (0, 0);
     // Asking for the end as well would be one system call in six.
     while offset < length {
+        if length > BY_ITSELF && offset + AHEAD / 2 >= asked && asked < length {
+            let _ = rustix::fs::fadvise(file, asked, NonZeroU64::new(AHEAD), Advice::WillNeed);
+            asked += AHEAD;
+        }
         match file.read_at(buffer, offset) {
             Ok(0) => break,
             Ok(count) => {

@@ -25,6 +25,11 @@ use collect::Collector;
 pub use arguments::HELP;
 pub use report::{as_json, lines, main};
 
+/// Threads a core that read: most files are small, and a disk or an array answers several questions in the time of one.
+const READERS: usize = 4;
+/// Each of them has a buffer.
+const MOST_READERS: usize = 32;
+
 /// A file that is not as its package says.
 #[derive(Debug)]
 pub struct Damaged {
@@ -107,7 +112,8 @@ pub fn survey(
         // What is to come is guessed by what there was.
         let share = collector.begun() as f64 / collector.total() as f64;
         progress.expect((tally.bytes as f64 / share) as u64);
-        let wrong = read::read(root, &batches, threads, &mut |done| {
+        let readers = (READERS * threads).min(MOST_READERS);
+        let wrong = read::read(root, &batches, readers, &mut |done| {
             progress.set(before + done);
         });
         if interrupt::pressed_already() {
