@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 /// Folders that usr-merge made links to their namesakes in `/usr`.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 /// How long a path can be (`PATH_MAX`).
-const LONGEST: usize = 4096;
+pub(crate) const LONGEST: usize = 4096;
 
 /// `/usr/./bin/x`, `./usr/bin/x`, `usr/bin/` without what is not needed. `None` for what is no path of a package: with
 /// `..`, a NUL or a line's end in it, or longer than paths can be.

@@ -119,11 +119,12 @@ impl Index {
 
     /// How many bytes of the values are enough for `wanted`.
     pub fn enough_for(&self, wanted: &[u32]) -> u32 {
-        // A value ends where the next one begins at the latest.
+        // A value ends where the next one begins at the latest. Sorted: each of 65535 entries can have the same tag.
+        let mut offsets: Vec<u32> = self.entries.iter().map(|other| other.offset).collect();
+        offsets.sort_unstable();
         let end = |entry: &Entry| {
-            let after = self.entries.iter().map(|other| other.offset);
-            let after = after.filter(|&offset| offset > entry.offset).min();
-            after.unwrap_or(self.data)
+            let after = offsets.partition_point(|&offset| offset <= entry.offset);
+            offsets.get(after).copied().unwrap_or(self.data)
         };
         let wanted = self.entries.iter().filter(|e| wanted.contains(&e.tag));
         wanted.map(end).max().unwrap_or(0).min(self.data)

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use kedge_digest::{Algorithm, Digest};
 use kedge_rpm_header::{Header, Numbers, Texts, tag};
 
-use crate::{Entry, Kind, Owner, name};
+use crate::name::{self, LONGEST};
+use crate::{Entry, Kind, Owner};
 
 /// `RPMFILE_*`, `rpmfiles.h`.
 const CONFIG: u64 = 1 << 0;
@@ -60,7 +61,8 @@ impl<'a> Paths<'a> {
 }
 
 impl<'a> Iterator for Paths<'a> {
-    /// `None` in it when its folder is not in the header.
+    /// `None` in it when its folder is not in the header, or longer than any: one of megabytes is not to be put in front of
+    /// a million names.
     type Item = Option<(&'a [u8], &'a [u8])>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -68,7 +70,7 @@ impl<'a> Iterator for Paths<'a> {
         let index = self.index;
         self.index += 1;
         if let Some(slash) = name.iter().rposition(|&byte| byte == b'/') {
-            return Some(Some(name.split_at(slash + 1)));
+            return Some((name.len() <= LONGEST).then(|| name.split_at(slash + 1)));
         }
         let folder = self
             .indices
@@ -77,7 +79,8 @@ impl<'a> Iterator for Paths<'a> {
         Some(
             folder
                 .and_then(|at| self.folders.get(at))
-                .map(|folder| (*folder, name)),
+                .map(|folder| (*folder, name))
+                .filter(|(folder, name)| folder.len() + name.len() <= LONGEST),
         )
     }
 }
@@ -140,7 +143,7 @@ pub(super) fn entries(header: &Header, each: &mut dyn FnMut(Entry)) -> Result<()
         let (user, group) = (users.next(), groups.next());
         let Some((folder, name)) = path else {
             return Err(format!(
-                "file {index} of a package is in a folder that it does not name"
+                "file {index} of a package is in a folder that it does not name, or that there cannot be"
             ));
         };
         let whole = [folder, name].concat();
@@ -213,4 +216,50 @@ pub(super) fn entries(header: &Header, each: &mut dyn FnMut(Entry)) -> Result<()
         return Err(format!("a package with {count} files names only {told}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with these texts.
+    fn header(tags: &[(u32, Vec<&[u8]>)], numbers: &[(u32, Vec<u32>)]) -> Header {
+        const INT32: u32 = 4;
+        const STRING_ARRAY: u32 = 8;
+        let (mut index, mut data) = (Vec::new(), Vec::new());
+        let mut entry = |tag: u32, kind: u32, count: usize, value: Vec<u8>| {
+            for number in [tag, kind, data.len() as u32, count as u32] {
+                index.extend(number.to_be_bytes());
+            }
+            data.extend(value);
+        };
+        for (tag, values) in numbers {
+            let bytes = values.iter().flat_map(|number| number.to_be_bytes());
+            entry(*tag, INT32, values.len(), bytes.collect());
+        }
+        for (tag, values) in tags {
+            let bytes = values.iter().flat_map(|text| [*text, b"\0"].concat());
+            entry(*tag, STRING_ARRAY, values.len(), bytes.collect());
+        }
+        let count = (tags.len() + numbers.len()) as u32;
+        let lengths = [count.to_be_bytes(), (data.len() as u32).to_be_bytes()].concat();
+        let magic = vec![0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
+        Header::parse(&[magic, lengths, index, data].concat()).unwrap()
+    }
+
+    #[test]
+    fn a_folder_of_megabytes_is_not_put_in_front_of_every_name() {
+        let slashes = vec![b'/'; 1 << 20];
+        for (folder, told) in [(b"/usr/".as_slice(), 2), (&slashes, 0)] {
+            let texts = [
+                (tag::BASENAMES, vec![b"a".as_slice(), b"b"]),
+                (tag::DIRNAMES, vec![folder]),
+            ];
+            let header = header(&texts, &[(tag::DIRINDEXES, vec![0, 0])]);
+            let mut found = 0;
+            let all = entries(&header, &mut |_| found += 1);
+            assert_eq!((found, all.is_ok()), (told, told == 2), "{all:?}");
+            assert_eq!(Paths::of(&header).flatten().count(), told);
+        }
+    }
 }
