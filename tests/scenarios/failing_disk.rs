@@ -18,8 +18,7 @@ fn a_disk_that_cannot_read_is_imaged_first_and_not_repaired() {
         let disk = victim.disk(&folder.path().join("disk.img"))?;
         let sector = disk.place_of(LIBCRYPTO, AT)? / 512;
         let source = Source::bad_sector(disk.path(), sector);
-        let machine =
-            Machine::new(folder, "rescue").disk(Controller::VirtioBlk, source, "VICTIM");
+        let machine = Machine::new(folder, "rescue").disk(Controller::VirtioBlk, source, "VICTIM");
         let mut machine = machine.direct("")?.start()?;
         machine.wait_for_shell()?;
         // It can be written to: that is not what stops the repair.
@@ -41,7 +40,8 @@ fn a_disk_that_cannot_read_is_imaged_first_and_not_repaired() {
         for told in ["the disk cannot read it", "image the disk first", "--force"] {
             ensure!(repair.text.contains(told), "no {told:?}: {}", repair.text);
         }
-        let left = console.run("ls -A /mnt/var/lib/kedge 2>&1 | grep -v 'No such file'; umount /mnt")?;
+        let left =
+            console.run("ls -A /mnt/var/lib/kedge 2>&1 | grep -v 'No such file'; umount /mnt")?;
         ensure!(left.is_empty(), "something was written: {left}");
         machine.power_off()?;
         let content = disk.debugfs(&format!("cat {LIBCRYPTO}"), false)?;
