@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::fs;
 
 use kedge_elf::{Object, blocks, check, parts};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Seconds of this thread's own on a processor: whoever else is at work here does not count.
+const PATIENCE: f64 = 20.0;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -78,13 +79,24 @@ fn library(dynamic: &[(u64, u64)], loads: u64, tables: &[u8]) -> Vec<u8> {
 
 /// Everything that takes a file's bytes comes to an end.
 fn ends(bytes: &[u8]) {
-    let started = Instant::now();
+    let started = seconds();
     let findings = check(bytes);
     assert!(!findings.is_empty(), "nothing is said of it");
     let _ = (Object::read(bytes), parts(bytes), blocks::zeroed(bytes));
-    let took = started.elapsed();
-    println!("{} bytes took {took:?}", bytes.len());
-    assert!(took < PATIENCE, "it took {took:?}");
+    let took = seconds() - started;
+    println!("{} bytes took {took} s", bytes.len());
+    assert!(took < PATIENCE, "it took {took} s");
+}
+
+/// How long this thread was on a processor: the times in user and kernel mode of proc_pid_stat(5), in hundredths.
+fn seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let behind_name = stat.rsplit_once(") ").unwrap().1;
+    let times = behind_name.split(' ').skip(11).take(2);
+    times
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / 100.0
 }
 
 /// A symbol whose name is at this place of the strings.

@@ -15,8 +15,7 @@ use kedge_tests::Network;
 use kedge_tests::sockets::listen_tcp;
 
 /// What is not the file is this, with status 200.
-pub(crate) const PAGE: &str =
-    "<!DOCTYPE html><html><title>Log in</title><p>Please log in.</html>\n";
+const PAGE: &str = "<!DOCTYPE html><html><title>Log in</title><p>Please log in.</html>\n";
 
 /// Where that page is.
 const LOGIN: &str = "/login.html";

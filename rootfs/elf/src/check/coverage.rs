@@ -8,7 +8,7 @@ use super::frames::Frames;
 use super::tables::Tables;
 use crate::Part;
 use crate::machine::Kind;
-use crate::parts::{DT_RELR, DT_RELRSZ, table_range};
+use crate::parts::{DT_RELR, DT_RELRSZ, program_header_range, table_range};
 use crate::view::{Section, View};
 
 /// One place in so many may be off.
@@ -61,6 +61,7 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
     };
     let word = view.word_size();
     let bits = word * 8 - 1;
+    let mut sensible = Custom::default();
     // A bit of the table is a word of the file; more are made to keep us busy.
     let mut left = view.len() / word;
     // Where the next bitmap begins; none before the first address.
@@ -92,7 +93,7 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
                     format!("DT_RELR changes {entry:#x}, no multiple of {word}"),
                 );
             }
-            relative(view, entry, bytes, &mut places, findings);
+            relative(view, entry, bytes, &mut places, &mut sensible, findings);
             next = Some(entry.wrapping_add(word));
             continue;
         }
@@ -118,11 +119,13 @@ fn packed(view: &View<'_>, findings: &mut Findings) -> Vec<u64> {
                 start.wrapping_add(bit * word),
                 bytes.clone(),
                 &mut places,
+                &mut sensible,
                 findings,
             );
         }
         next = Some(start.wrapping_add(bits * word));
     }
+    sensible.judge_strictly(FEW, findings);
     places
 }
 
@@ -131,6 +134,7 @@ fn relative(
     address: u64,
     bytes: std::ops::Range<u64>,
     places: &mut Vec<u64>,
+    sensible: &mut Custom,
     findings: &mut Findings,
 ) {
     if view.load_of(address).is_none_or(|p| p.p_flags & PF_W == 0) {
@@ -151,8 +155,13 @@ fn relative(
     {
         let text =
             format!("DT_RELR changes {address:#x}, where {there:#x} is, which is no address");
-        findings.damage(Part::Relocations, bytes, text);
+        findings.damage(Part::Relocations, bytes.clone(), text);
     }
+    // Nobody points to the headers, and most of what is no address is a small number.
+    let headers = program_header_range(view, view.programs.len()).start;
+    sensible.holds(there >= headers, Part::Relocations, bytes, || {
+        format!("DT_RELR changes {address:#x}, where {there:#x} is: that is no address of anything")
+    });
     // A table that goes back and forth would make this longer than the file.
     if places.last().is_none_or(|last| *last < address) {
         places.push(address);
@@ -197,7 +206,12 @@ fn pointers(view: &View<'_>, frames: &Frames<'_>, relocated: &Relocated, finding
         };
         for (address, at, value) in words(view, section) {
             let is_relocated = relocated.has(address);
-            if !is_relocated && (!frames.begins(value) || is_number(value)) {
+            // Of what is there to be relocated and then read only, any address; elsewhere, only a function's.
+            let points = match name {
+                ".data.rel.ro" => view.load_of(value).is_some(),
+                _ => frames.begins(value),
+            };
+            if !is_relocated && (!points || is_number(value)) {
                 continue;
             }
             custom.holds(is_relocated, Part::Relocations, at..at + view.word_size(), || {

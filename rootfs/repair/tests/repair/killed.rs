@@ -40,7 +40,7 @@ fn child() {
 fn calls(system: &System) -> Vec<(&'static str, usize)> {
     let log = system.root.parent().unwrap().join("strace");
     let trace = format!("trace={}", CALLS.join(","));
-    run(child_command(
+    run(&mut repair_command(
         system,
         &["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &trace],
     ));
@@ -55,16 +55,21 @@ fn calls(system: &System) -> Vec<(&'static str, usize)> {
     CALLS.iter().map(count).collect()
 }
 
-fn child_command(system: &System, strace: &[&str]) -> &'static mut Command {
+fn repair_command(system: &System, strace: &[&str]) -> Command {
     let package = system.package.to_str().unwrap();
-    let arguments = system.arguments(&["--all-damaged", "--from", package]);
+    child_command(system, strace, &["--all-damaged", "--from", package])
+}
+
+/// `repair ROOT ARGUMENTS` under strace(1) with these options.
+pub(crate) fn child_command(system: &System, strace: &[&str], arguments: &[&str]) -> Command {
+    let arguments = system.arguments(arguments);
     let mut command = Command::new("strace");
     command
         .args(strace)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "killed::child", "--test-threads=1"])
         .env(ARGUMENTS, arguments.join("\n"));
-    Box::leak(Box::new(command))
+    command
 }
 
 fn wreck(system: &System) -> Vec<u8> {
@@ -90,7 +95,7 @@ fn a_repair_that_is_killed_leaves_the_old_file_or_the_new_one() {
             wreck(&system);
             let inject = format!("inject={call}:signal=SIGKILL:when={when}");
             let trace = format!("trace={call}");
-            let status = child_command(
+            let status = repair_command(
                 &system,
                 &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject],
             )

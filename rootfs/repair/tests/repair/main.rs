@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod errors;
 mod faults;
 mod files;
 mod fixture;
+mod hostile;
 mod killed;
