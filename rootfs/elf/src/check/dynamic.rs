@@ -1,41 +1,26 @@
 //! The dynamic section (gABI, chapter 5): what `elf_get_dynamic_info` asserts, and what must hold beyond.
 
+mod agreement;
+mod flags;
+mod names;
+
 use std::ops::Range;
 
 use goblin::elf::Sym;
 use goblin::elf::dynamic::*;
-use goblin::elf::header::{EM_AARCH64, EM_MIPS, EM_PPC64, ET_DYN};
-use goblin::elf::section_header::{
-    SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM,
-    SHT_HASH, SHT_INIT_ARRAY, SHT_PREINIT_ARRAY, SHT_STRTAB,
-};
+use goblin::elf::header::{EM_MIPS, EM_PPC64};
 
-use super::findings::{Custom, Findings};
+use super::Tables;
+use super::findings::Findings;
 use super::frames::Frames;
-use super::{Tables, sections};
 use crate::Part;
 use crate::machine::Machine;
 use crate::parts::{DT_RELR, DT_RELRSZ};
-use crate::view::{DT_AUXILIARY, DT_FILTER, Entry, View, escaped};
+use crate::view::{DT_AUXILIARY, DT_FILTER, Entry, View};
 
 const DT_RELRENT: u64 = 37;
 const DT_SYMTAB_SHNDX: u64 = 34;
 const SHT_RELR: u32 = 19;
-
-/// What GNU ld, gold, lld and mold can be told to set in `DT_FLAGS_1`.
-const SETTABLE_FLAGS_1: u64 = DF_1_NOW
-    | DF_1_GLOBAL
-    | DF_1_GROUP
-    | DF_1_NODELETE
-    | DF_1_LOADFLTR
-    | DF_1_INITFIRST
-    | DF_1_NOOPEN
-    | DF_1_ORIGIN
-    | DF_1_INTERPOSE
-    | DF_1_NODEFLIB
-    | DF_1_NODUMP
-    | DF_1_PIE;
-
 pub(super) fn check(
     view: &View<'_>,
     tables: &Tables<'_>,
@@ -59,9 +44,9 @@ pub(super) fn check(
     together(view, findings);
     sizes(view, findings);
     pointers(view, findings);
-    strings(view, findings);
-    flags(view, tables, findings);
-    agree(view, frames, findings);
+    names::check(view, findings);
+    flags::check(view, tables, findings);
+    agreement::check(view, frames, findings);
 }
 
 fn place(view: &View<'_>, entry: Entry) -> Range<u64> {
@@ -368,312 +353,5 @@ fn pointers(view: &View<'_>, findings: &mut Findings) {
             let text = format!("{} is {:#x}, not 0", called(tag), entry.value);
             findings.damage(Part::Dynamic, place(view, entry), text);
         }
-    }
-}
-
-/// Names of libraries and folders.
-fn strings(view: &View<'_>, findings: &mut Findings) {
-    let strings = view.strings();
-    if strings.is_empty() {
-        return;
-    }
-    let last = view.part(strings.end - 1..strings.end);
-    if view.part(strings.start..strings.start + 1) != Some(&[0]) || last != Some(&[0]) {
-        let text = format!(
-            "the strings (DT_STRTAB, {} bytes at {:#x}) do not begin and end with a zero byte",
-            strings.end - strings.start,
-            strings.start
-        );
-        findings.crash(Part::Dynamic, strings.clone(), text);
-    }
-    for entry in &view.dynamic {
-        if !matches!(
-            entry.tag,
-            DT_NEEDED | DT_SONAME | DT_RPATH | DT_RUNPATH | DT_AUXILIARY | DT_FILTER
-        ) {
-            continue;
-        }
-        let (called, bytes) = (called(entry.tag), place(view, *entry));
-        let Some(text) = view.string(entry.value) else {
-            let text = format!(
-                "{called} is string {:#x}, behind the end of the strings",
-                entry.value
-            );
-            findings.crash(Part::Dynamic, bytes, text);
-            continue;
-        };
-        let shown = escaped(&text[..text.len().min(80)]);
-        if text.iter().any(|b| b.is_ascii_control()) {
-            findings.damage(
-                Part::Dynamic,
-                bytes.clone(),
-                format!("{called} is \"{shown}\", which is no text"),
-            );
-        }
-        let before = strings
-            .start
-            .checked_add(entry.value)
-            .and_then(|at| view.part(at.checked_sub(1)?..at));
-        let whole = entry.value > 0 && before == Some(&[0]);
-        let library = matches!(entry.tag, DT_NEEDED | DT_SONAME);
-        if library && !whole {
-            let text = format!("{called} is \"{shown}\", the end of another name");
-            let says =
-                format!("{shown}: cannot open shared object file: No such file or directory");
-            findings.fatal(Part::Dynamic, bytes.clone(), text, &says);
-        } else if entry.tag == DT_NEEDED && !is_library(text) {
-            let text = format!("{called} is \"{shown}\", which is no library's name");
-            let says =
-                format!("{shown}: cannot open shared object file: No such file or directory");
-            findings.fatal(Part::Dynamic, bytes.clone(), text, &says);
-        }
-        if matches!(entry.tag, DT_RPATH | DT_RUNPATH)
-            && !text.is_empty()
-            && !text.contains(&b'/')
-            && !text.contains(&b'$')
-        {
-            findings.damage(
-                Part::Dynamic,
-                bytes,
-                format!("{called} is \"{shown}\", which is no folder"),
-            );
-        }
-    }
-}
-
-/// "libc.so.6", "XS.so", "/usr/lib/libm.so", "libcom32.c32" (SYSLINUX's).
-fn is_library(name: &[u8]) -> bool {
-    has(name, b".so") || name.contains(&b'/') || (name.starts_with(b"lib") && name.contains(&b'.'))
-}
-
-fn has(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
-fn flags(view: &View<'_>, tables: &Tables<'_>, findings: &mut Findings) {
-    let entry = view.tag(DT_FLAGS);
-    let entry_1 = view.tag(DT_FLAGS_1);
-    let flags = entry.map_or(0, |e| e.value);
-    let flags_1 = entry_1.map_or(0, |e| e.value);
-    let at = |entry: Option<Entry>| entry.map_or(view.dynamic_range.clone(), |e| place(view, e));
-    if flags & !0x1f != 0 {
-        findings.damage(
-            Part::Dynamic,
-            at(entry),
-            format!("DT_FLAGS is {flags:#x}, with bits that nobody knows"),
-        );
-    }
-    let unknown = flags_1 & !SETTABLE_FLAGS_1;
-    if unknown != 0 {
-        findings.damage(
-            Part::Dynamic,
-            at(entry_1),
-            format!("DT_FLAGS_1 is {flags_1:#x}: no linker sets {unknown:#x}"),
-        );
-    }
-    // Linkers take "now" as one word for both.
-    let (now, now_1) = (flags & DF_BIND_NOW != 0, flags_1 & DF_1_NOW != 0);
-    let alone = now_1 && !now || now && !now_1 && entry_1.is_some();
-    if alone && view.tag(DT_BIND_NOW).is_none() {
-        let text = format!(
-            "only one of DT_FLAGS ({flags:#x}) and DT_FLAGS_1 ({flags_1:#x}) says that symbols are looked up at once"
-        );
-        findings.damage(Part::Dynamic, at(entry_1), text);
-    }
-    let mut folders = view
-        .dynamic
-        .iter()
-        .filter(|e| matches!(e.tag, DT_RPATH | DT_RUNPATH))
-        .filter_map(|e| view.string(e.value));
-    let origin = flags & DF_ORIGIN != 0 || flags_1 & DF_1_ORIGIN != 0;
-    if origin && !folders.any(|f| has(f, b"ORIGIN")) {
-        findings.damage(
-            Part::Dynamic,
-            at(entry),
-            "the flags say that libraries' folders begin at its own ($ORIGIN), but none does",
-        );
-    }
-    if entry.is_some() && (flags & 4 != 0) != view.tag(DT_TEXTREL).is_some() {
-        findings.damage(
-            Part::Dynamic,
-            at(entry),
-            "only one of DT_FLAGS and DT_TEXTREL says that code is relocated",
-        );
-    }
-    if flags & DF_STATIC_TLS != 0 && !tables.has_tls() && view.header.e_machine != EM_AARCH64 {
-        findings.damage(
-            Part::Dynamic,
-            at(entry),
-            "DT_FLAGS says static thread-local storage, but nothing uses any",
-        );
-    }
-    let is_library = view.interpreter().is_none() || view.tag(DT_SONAME).is_some();
-    if flags_1 & DF_1_PIE != 0 && (view.header.e_type != ET_DYN || view.tag(DT_SONAME).is_some()) {
-        findings.damage(
-            Part::Dynamic,
-            at(entry_1),
-            "DT_FLAGS_1 says that this is a program for any address, which it is not",
-        );
-    }
-    let for_libraries = DF_1_NODELETE | DF_1_INITFIRST | DF_1_NOOPEN | DF_1_GROUP | DF_1_LOADFLTR;
-    if !is_library && flags_1 & for_libraries != 0 {
-        findings.damage(
-            Part::Dynamic,
-            at(entry_1),
-            format!("DT_FLAGS_1 is {flags_1:#x}, with bits for libraries; this is a program"),
-        );
-    }
-}
-
-/// The section headers say the same a second time.
-fn agree(view: &View<'_>, frames: &Frames<'_>, findings: &mut Findings) {
-    if view.sections.is_empty() || view.is_debug_file() || view.was_edited() {
-        return;
-    }
-    let mut custom = Custom::default();
-    let mut same = |tag: u64, other: Option<u64>, of: &str| {
-        let Some(entry) = view.tag(tag) else { return };
-        // A program that is linked statically says 0 for what is empty.
-        if entry.value == 0 && other.is_some() && view.tag(DT_RELASZ).is_some_and(|e| e.value == 0)
-        {
-            return;
-        }
-        custom.holds(
-            other == Some(entry.value),
-            Part::Dynamic,
-            place(view, entry),
-            || match other {
-                Some(other) => format!(
-                    "{} is {:#x}, but {of} is {other:#x}",
-                    called(tag),
-                    entry.value
-                ),
-                None => format!(
-                    "{} is {:#x}, but there is no section for it",
-                    called(tag),
-                    entry.value
-                ),
-            },
-        );
-    };
-    for (kind, tag, size) in [
-        (SHT_HASH, DT_HASH, None),
-        (SHT_GNU_HASH, DT_GNU_HASH, None),
-        (SHT_DYNSYM, DT_SYMTAB, None),
-        (SHT_GNU_VERSYM, DT_VERSYM, None),
-        (SHT_GNU_VERNEED, DT_VERNEED, None),
-        (SHT_GNU_VERDEF, DT_VERDEF, None),
-        (SHT_INIT_ARRAY, DT_INIT_ARRAY, Some(DT_INIT_ARRAYSZ)),
-        (SHT_FINI_ARRAY, DT_FINI_ARRAY, Some(DT_FINI_ARRAYSZ)),
-        (
-            SHT_PREINIT_ARRAY,
-            DT_PREINIT_ARRAY,
-            Some(DT_PREINIT_ARRAYSZ),
-        ),
-        (SHT_RELR, DT_RELR, Some(DT_RELRSZ)),
-    ] {
-        let section = sections::of_kind(view, kind);
-        same(
-            tag,
-            section.map(|s| s.header.sh_addr),
-            "the section's address",
-        );
-        if let Some(size) = size {
-            same(
-                size,
-                section.map(|s| s.header.sh_size),
-                "the section's size",
-            );
-        }
-    }
-    for (kind, tag) in [
-        (SHT_GNU_VERNEED, DT_VERNEEDNUM),
-        (SHT_GNU_VERDEF, DT_VERDEFNUM),
-    ] {
-        let section = sections::of_kind(view, kind);
-        same(
-            tag,
-            section.map(|s| u64::from(s.header.sh_info)),
-            "the section's count",
-        );
-    }
-    let symbols = sections::of_kind(view, SHT_DYNSYM);
-    let strings = symbols
-        .and_then(|s| view.sections.get(s.header.sh_link as usize))
-        .filter(|s| s.header.sh_type == SHT_STRTAB);
-    same(
-        DT_STRTAB,
-        strings.map(|s| s.header.sh_addr),
-        "the section's address",
-    );
-    same(
-        DT_STRSZ,
-        strings.map(|s| s.header.sh_size),
-        "the section's size",
-    );
-    relocation_tables(view, &mut same);
-    for (tag, names) in [
-        (DT_PLTGOT, &[".got.plt", ".got", ".plt"][..]),
-        (DT_INIT, &[".init"]),
-        (DT_FINI, &[".fini"]),
-    ] {
-        let Some(entry) = view.tag(tag) else { continue };
-        let named: Vec<u64> = names
-            .iter()
-            .filter_map(|n| view.section_named(n))
-            .map(|s| s.header.sh_addr)
-            .collect();
-        // Without such a section, a function of the program's own.
-        let inside = view
-            .section_named(names[0])
-            .is_some_and(|s| s.addresses().contains(&entry.value));
-        // ppc64 puts other code in front of it.
-        let inside = inside && view.header.e_machine == EM_PPC64;
-        let own = if tag == DT_PLTGOT {
-            named.is_empty()
-        } else {
-            frames.begins(entry.value)
-        };
-        let other = match named.contains(&entry.value) || own || inside {
-            true => Some(entry.value),
-            false => named.first().copied(),
-        };
-        same(tag, other, "the section's address");
-    }
-    custom.judge(2, findings);
-}
-
-fn relocation_tables(view: &View<'_>, same: &mut impl FnMut(u64, Option<u64>, &str)) {
-    for (tag, size, names) in [
-        (DT_RELA, DT_RELASZ, [".rela.dyn", ".rela.plt"]),
-        (DT_REL, DT_RELSZ, [".rel.dyn", ".rel.plt"]),
-    ] {
-        let all: Vec<_> = names
-            .iter()
-            .filter_map(|n| view.section_named(n))
-            .filter(|s| s.is_loaded())
-            .collect();
-        let Some(first) = all.first() else { continue };
-        same(tag, Some(first.header.sh_addr), "the section's address");
-        let both: u64 = all
-            .iter()
-            .map(|s| s.header.sh_size)
-            .fold(0, u64::saturating_add);
-        // Some linkers count the procedure linkage table's with the others.
-        let value = view.tag(size).map(|e| e.value);
-        let other = if value == Some(both) {
-            both
-        } else {
-            first.header.sh_size
-        };
-        same(size, Some(other), "the section's size");
-    }
-    let plt = [".rela.plt", ".rel.plt", ".rela.iplt"]
-        .iter()
-        .find_map(|n| view.section_named(n))
-        .filter(|s| s.is_loaded());
-    if let Some(plt) = plt {
-        same(DT_JMPREL, Some(plt.header.sh_addr), "the section's address");
-        same(DT_PLTRELSZ, Some(plt.header.sh_size), "the section's size");
     }
 }
