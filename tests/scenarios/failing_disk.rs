@@ -18,8 +18,7 @@ fn a_disk_that_cannot_read_is_imaged_first_and_not_repaired() {
         let disk = victim.disk(&folder.path().join("disk.img"))?;
         let sector = disk.place_of(LIBCRYPTO, AT)? / 512;
         let source = Source::bad_sector(disk.path(), sector);
-        let machine =
-            Machine::new(folder, "rescue").disk(Controller::VirtioBlk, source, "VICTIM");
+        let machine = Machine::new(folder, "rescue").disk(Controller::VirtioBlk, source, "VICTIM");
         let mut machine = machine.direct("")?.start()?;
         machine.wait_for_shell()?;
         // It can be written to: that is not what stops the repair.
@@ -29,19 +28,22 @@ fn a_disk_that_cannot_read_is_imaged_first_and_not_repaired() {
         let words = doctor.text.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(doctor.status == 1, "{doctor:?}");
         for told in [
-            format!("{LIBCRYPTO} is damaged: sshd dies at start"),
+            format!("{LIBCRYPTO} cannot be read from the disk; sshd needs it"),
             format!("Input/output error (os error 5), at byte {AT} (sector "),
             format!("of vda1, which is sector {sector} of vda)"),
             "next: image the disk before anything is written to it".into(),
+            "unreadable Input/output error".into(),
         ] {
             ensure!(words.contains(&told), "no {told:?}: {}", doctor.text);
         }
+        ensure!(!words.contains("next: repair"), "{}", doctor.text);
         let repair = console.run_within(&format!("repair /mnt {LIBCRYPTO}"), COMMAND)?;
         ensure!(repair.status == 3, "{repair:?}");
         for told in ["the disk cannot read it", "image the disk first", "--force"] {
             ensure!(repair.text.contains(told), "no {told:?}: {}", repair.text);
         }
-        let left = console.run("ls -A /mnt/var/lib/kedge 2>&1 | grep -v 'No such file'; umount /mnt")?;
+        let left =
+            console.run("ls -A /mnt/var/lib/kedge 2>&1 | grep -v 'No such file'; umount /mnt")?;
         ensure!(left.is_empty(), "something was written: {left}");
         machine.power_off()?;
         let content = disk.debugfs(&format!("cat {LIBCRYPTO}"), false)?;
