@@ -28,13 +28,15 @@ fn a_disk_that_cannot_read_is_imaged_first_and_not_repaired() {
         let words = doctor.text.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(doctor.status == 1, "{doctor:?}");
         for told in [
-            format!("{LIBCRYPTO} is damaged: sshd dies at start"),
+            format!("{LIBCRYPTO} cannot be read from the disk; sshd needs it"),
             format!("Input/output error (os error 5), at byte {AT} (sector "),
             format!("of vda1, which is sector {sector} of vda)"),
             "next: image the disk before anything is written to it".into(),
+            "unreadable Input/output error".into(),
         ] {
             ensure!(words.contains(&told), "no {told:?}: {}", doctor.text);
         }
+        ensure!(!words.contains("next: repair"), "{}", doctor.text);
         let repair = console.run_within(&format!("repair /mnt {LIBCRYPTO}"), COMMAND)?;
         ensure!(repair.status == 3, "{repair:?}");
         for told in ["the disk cannot read it", "image the disk first", "--force"] {

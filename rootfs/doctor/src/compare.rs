@@ -7,6 +7,7 @@ use kedge_digest::Hasher;
 use kedge_packages::{Digest, Entry, Kind};
 use kedge_sysroot::{Error, Sysroot, kind_name};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use crate::Accounts;
 use crate::content;
@@ -333,6 +334,11 @@ impl Difference {
         }
     }
 
+    /// Whether the disk could not read it.
+    pub(crate) fn is_the_disk_s(&self) -> bool {
+        matches!(self, Difference::Unreadable { error, .. } if error.errno() == Some(Errno::IO))
+    }
+
     /// What is, and what must be, for people; not yet escaped.
     pub fn sides(&self) -> (Option<String>, Option<String>) {
         let both = |is: String, must: String| (Some(is), Some(must));
@@ -356,6 +362,11 @@ impl Difference {
             } => {
                 let place = sector.as_ref().map(|sector| format!(" ({sector})"));
                 let place = place.unwrap_or_default();
+                // Whose path it is, stands above.
+                let error = match error.errno() {
+                    Some(errno) => errno.to_string(),
+                    None => error.to_string(),
+                };
                 (Some(format!("{error}, at byte {offset}{place}")), None)
             }
         }

@@ -9,7 +9,7 @@ use kedge_sysroot::Sysroot;
 use crate::closure::{Absent, Closure, Member, Objects, Role};
 use crate::examine::examine_all;
 use crate::trouble::Trouble;
-use crate::{Accounts, Examined, Gravity, shown};
+use crate::{Accounts, Difference, Examined, Gravity, shown};
 
 /// What was found.
 #[derive(Default)]
@@ -156,7 +156,10 @@ impl Programs<'_> {
             Role::Module(from) => Some(from),
             _ => None,
         });
+        let mut differences = examined.owned.iter().flat_map(|owned| &owned.differences);
+        let lost = differences.any(Difference::is_the_disk_s);
         let headline = match (gravity, needed, module) {
+            _ if lost => format!("cannot be read from the disk; {who} {need} it"),
             (Gravity::Rights, ..) => {
                 format!("has another owner or mode than its package says; {who} {need} it")
             }

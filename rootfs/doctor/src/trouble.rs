@@ -91,7 +91,7 @@ impl Trouble {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", shown::wrapped(&shown::text(&self.headline), 2));
         for (about, fact) in &self.facts {
-            let line = format!("  {about:9}{}", shown::text(fact));
+            let line = format!("  {about:8} {}", shown::text(fact));
             text += &format!("{}\n", shown::wrapped(&line, 11));
         }
         for next in &self.next {
@@ -172,13 +172,14 @@ pub(crate) fn sort(troubles: &mut [Trouble]) {
 
 /// What to do about a file.
 fn next(examined: &Examined, root: &Path, differences: &[&Difference]) -> Vec<String> {
-    let disk = |d: &&Difference| matches!(d, Difference::Unreadable { .. });
     let absolute = shown::path(&examined.path);
     let mut next = Vec::new();
-    if differences.iter().any(disk) {
-        next.push(
-            "image the disk before anything is written to it: it cannot read this file".into(),
-        );
+    if differences
+        .iter()
+        .any(|difference| difference.is_the_disk_s())
+    {
+        next.push("image the disk before anything is written to it; repair the copy".into());
+        return next;
     }
     if !examined.is_damaged() {
         return next;

@@ -62,7 +62,7 @@ impl Story<'_> {
         let mut line = |key: &str, value: &str| {
             for (number, value) in value.lines().enumerate() {
                 let key = if number == 0 { key } else { "" };
-                let line = format!("  {key:9}{}", brief(&shown::text(value)));
+                let line = format!("  {key:8} {}", brief(&shown::text(value)));
                 text += &shown::wrapped(&line, 11);
                 text.push('\n');
             }

@@ -130,7 +130,9 @@ impl<'a> Repair<'a> {
         }
         let objections = safety::objections(self.root, self.place, &tasks);
         for objection in &objections {
-            eprintln!("repair: {}", objection.text);
+            for line in format!("repair: {}", objection.text).lines() {
+                eprintln!("{}", shown::wrapped(line, 4));
+            }
         }
         let stops = |objection: &safety::Objection| !(objection.forceable && self.order.force);
         let refused = objections.iter().any(stops);

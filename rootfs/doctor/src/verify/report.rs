@@ -209,7 +209,7 @@ pub fn lines(differences: &[Difference], who: &str) -> String {
             (_, (Some(is), Some(must))) => format!("is {is}; {who} says {must}"),
             (_, (is, _)) => is.unwrap_or_default(),
         };
-        format!("  {:9}{}\n", difference.word(), shown::text(&said))
+        format!("  {:8} {}\n", difference.word(), shown::text(&said))
     };
     differences.iter().map(line).collect()
 }
