@@ -126,7 +126,11 @@ impl Bench {
         // What becomes of a file is data, what hinders all of them is not.
         let text = format!("{}{}", said.text(), said.stderr);
         println!("--- {what}: {:?}\n{}", said.status, text.trim_end());
-        ensure!(said.status == Some(exit), "{what}: ended with {said:?}");
+        ensure!(
+            said.status == Some(exit),
+            "{what}: ended with {:?}",
+            said.status
+        );
         for word in words {
             ensure!(text.contains(word), "{what}: not said is {word:?}: {text}");
         }
@@ -140,14 +144,15 @@ impl Bench {
     /// Nothing is wrong any more: what was wrong is what hindered it.
     fn is_repaired(&self, more: &[&str]) -> Result<()> {
         let said = self.repair(more)?;
-        ensure!(said.status == Some(REPAIRED), "{said:?}");
+        let text = format!("{}{}", said.text(), said.stderr);
+        ensure!(said.status == Some(REPAIRED), "{:?}: {text}", said.status);
         ensure!(self.tree.read(FILE)? == self.whole, "it is not repaired");
         Ok(())
     }
 
-    /// The package's file, to be changed: it is a link to that of all mirrors.
-    fn own_package(&self) -> Result<PathBuf> {
-        let path = self.mirror.package(PACKAGE)?;
+    /// A package's file, to be changed: it is a link to that of all mirrors.
+    fn own_package(&self, name: &str) -> Result<PathBuf> {
+        let path = self.mirror.package(name)?;
         let content = fs::read(&path)?;
         fs::remove_file(&path)?;
         fs::write(&path, content)?;
@@ -175,7 +180,7 @@ fn change(path: &Path, at: usize) -> Result<()> {
 fn a_package_that_is_not_what_the_index_says_is_not_taken() {
     scenario(|folder: &Folder| {
         let bench = Bench::new(folder)?;
-        let package = bench.own_package()?;
+        let package = bench.own_package(PACKAGE)?;
         let whole = fs::read(&package)?;
         let name = package.file_name().context("a name")?.to_string_lossy();
         let url = format!("{URL}/pool/{name}");
@@ -193,7 +198,7 @@ fn a_package_that_is_not_what_the_index_says_is_not_taken() {
         fs::copy(bench.mirror.package("libwrap0")?, &package)?;
         bench.fails("it is another one", &[], NOT_REPAIRED, &length)?;
         fs::remove_file(&package)?;
-        let gone = [url.as_str(), "not there", next];
+        let gone = [url.as_str(), "no longer there", next];
         bench.fails("it is not there", &[], NOT_REPAIRED, &gone)?;
 
         fs::write(&package, &whole)?;
@@ -255,7 +260,8 @@ fn an_index_that_its_key_did_not_sign_is_not_believed() {
 fn a_version_that_is_gone_is_told_and_another_one_is_only_offered() {
     scenario(|folder: &Folder| {
         let bench = Bench::new(folder)?;
-        let package = bench.mirror.package(PACKAGE)?;
+        let package = bench.own_package(PACKAGE)?;
+        bench.own_package("libwrap0")?;
         let name = package.file_name().context("a name")?.to_owned();
         let installed = name
             .to_str()
@@ -327,7 +333,8 @@ fn a_connection_may_be_cut_anywhere() {
             let end = size * tenth / 10;
             bench.server.breaks(".deb", Fault::EndsAt(end));
             let what = format!("no connection gives more than {end} of {size} bytes");
-            let told = format!("ended after {end} of {size} bytes");
+            // The last of several tries goes on behind what came before, and gets nothing.
+            let told = format!("it ended after 0 of {} bytes", size - end);
             let words = [URL, "libssl3", &told, "nothing was changed; --from names"];
             bench.fails(&what, &[], NOT_REPAIRED, &words)?;
         }

@@ -70,7 +70,7 @@ impl Mirror {
         anyhow::bail!("there is no {name} in {}", pool.display())
     }
 
-    /// Makes the index anew from what is in the pool.
+    /// Makes the index anew from what is in the pool; packages that are links still are left out.
     pub fn index(&self) -> Result<()> {
         index(&self.folder)
     }
