@@ -23,6 +23,11 @@ pub(super) struct Check {
     pub(super) regular: bool,
 }
 
+/// A check, and its place in the order of reading.
+const A_CHECK: usize = size_of::<Check>() + 8;
+/// With what is kept until it is told.
+const A_SUSPECT: usize = 1000;
+
 /// What the first pass has seen of a file.
 pub(super) struct Seen {
     pub(super) order: u64,
@@ -31,9 +36,10 @@ pub(super) struct Seen {
     pub(super) regular: bool,
 }
 
-/// Some packages' files.
-#[derive(Default)]
+/// Some packages' files. It is emptied and filled again: room that grew and went would be three times of what is in it.
 pub(super) struct Batch {
+    /// What it may take in memory.
+    most: usize,
     pub(super) checks: Vec<Check>,
     bytes: Vec<u8>,
     /// Files whose metadata differ already: package and path.
@@ -49,6 +55,33 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// With room for `most` bytes, which is none until something is in it.
+    pub(super) fn new(most: usize) -> Batch {
+        Batch {
+            most,
+            checks: Vec::with_capacity(most / A_CHECK),
+            bytes: Vec::with_capacity(most),
+            suspects: Vec::new(),
+            size: 0,
+            paths: 0,
+            unknown: 0,
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Nothing is in it again.
+    pub(super) fn clear(&mut self) {
+        self.checks.clear();
+        self.bytes.clear();
+        self.suspects = Vec::new();
+        self.complaints = Vec::new();
+        (self.size, self.paths, self.unknown) = (0, 0, 0);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.weight() >= self.most
+    }
+
     pub(super) fn push(&mut self, package: u32, path: &Path, digest: Digest, seen: &Seen) {
         let start = self.bytes.len();
         let path = path.as_os_str().as_bytes();
@@ -68,10 +101,7 @@ impl Batch {
 
     /// What it takes in memory, roughly.
     pub(super) fn weight(&self) -> usize {
-        // Vectors may have grown to twice of what is in them, and the order costs sixteen bytes a file.
-        2 * self.bytes.len()
-            + (2 * size_of::<Check>() + 16) * self.checks.len()
-            + 200 * self.suspects.len()
+        self.bytes.len() + A_CHECK * self.checks.len() + A_SUSPECT * self.suspects.len()
     }
 
     /// Path and digest of a check.

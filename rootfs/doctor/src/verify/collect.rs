@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kedge_packages::{Database, Entry, Kind};
 use kedge_progress::interrupt;
@@ -16,8 +16,8 @@ use crate::compare::{excused, judge};
 use crate::device::Device;
 use crate::{Accounts, extent};
 
-/// What one thread may collect: all of them together stay far under 64 MB.
-const MOST: usize = 32 << 20;
+/// What all threads together may collect: a hundred thousand files, so that all stays under 64 MB.
+pub(super) const MOST: usize = 12 << 20;
 
 /// All packages of all databases, counted through.
 pub(super) struct Collector<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Collector<'a> {
     pub(super) databases: &'a [Box<dyn Database + 'a>],
     pub(super) accounts: &'a Accounts,
     next: AtomicUsize,
+    /// Packages that did not fit, and how many of their entries have been looked at.
+    rest: Mutex<Vec<(usize, usize)>>,
     devices: Mutex<HashMap<u64, (u64, bool)>>,
 }
 
@@ -39,6 +41,7 @@ impl<'a> Collector<'a> {
             databases,
             accounts,
             next: AtomicUsize::new(0),
+            rest: Mutex::new(Vec::new()),
             devices: Mutex::new(HashMap::new()),
         }
     }
@@ -50,6 +53,15 @@ impl<'a> Collector<'a> {
     /// How many packages have been begun.
     pub(super) fn begun(&self) -> usize {
         self.next.load(Ordering::Relaxed).min(self.total())
+    }
+
+    /// Whether all of all packages has been looked at.
+    pub(super) fn is_done(&self) -> bool {
+        self.begun() == self.total() && self.rest().is_empty()
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Vec<(usize, usize)>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The database, and the package's index in it, of a package counted through all.
@@ -64,20 +76,30 @@ impl<'a> Collector<'a> {
         None
     }
 
-    /// Takes one package after the other, until there are no more or the share of the memory is used up.
-    pub(super) fn collect(&self, threads: usize) -> Batch {
-        let mut batch = Batch::default();
+    /// Takes one package after the other, until there are no more or the batch is full.
+    pub(super) fn collect(&self, batch: &mut Batch) {
+        batch.clear();
         let mut folders = Folders::new(self.root);
-        while batch.weight() < MOST / threads && !interrupt::pressed_already() {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
+        while !batch.is_full() && !interrupt::pressed_already() {
+            let rest = self.rest().pop();
+            let (number, from) =
+                rest.unwrap_or_else(|| (self.next.fetch_add(1, Ordering::Relaxed), 0));
             let Some((database, index)) = self.package(number) else {
                 break;
             };
             let database = &self.databases[database];
+            let (mut count, mut until) = (0, None);
             let read = database.entries(index, &mut |entry| {
-                self.look(number as u32, &entry, &mut folders, &mut batch);
+                if count >= from && until.is_none() {
+                    self.look(number as u32, &entry, &mut folders, batch);
+                    until = batch.is_full().then_some(count + 1);
+                }
+                count += 1;
             });
-            if let Err(error) = read {
+            if let Some(until) = until.filter(|until| *until < count) {
+                self.rest().push((number, until));
+            }
+            if let (Err(error), 0) = (read, from) {
                 let name = database.packages().get(index).map(|p| p.name.as_str());
                 let name = name.unwrap_or("?");
                 batch
@@ -85,7 +107,6 @@ impl<'a> Collector<'a> {
                     .push(format!("what {name} consists of cannot be read: {error}"));
             }
         }
-        batch
     }
 
     fn look(&self, package: u32, entry: &Entry, folders: &mut Folders, batch: &mut Batch) {

@@ -99,8 +99,11 @@ pub fn survey(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     progress.begin(0);
-    while collector.begun() < collector.total() {
-        let batches = collect(&collector, threads);
+    let mut batches: Vec<Batch> = (0..threads)
+        .map(|_| Batch::new(collect::MOST / threads))
+        .collect();
+    while !collector.is_done() {
+        collect(&collector, &mut batches);
         let before = tally.bytes;
         for batch in &batches {
             tally.paths += batch.paths;
@@ -120,7 +123,7 @@ pub fn survey(
             progress.clear();
             return Err(Error::Interrupted);
         }
-        let mut found = judge_again(&collector, batches, wrong, &mut tally.complaints);
+        let mut found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
         found.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
         found.into_iter().for_each(|one| each(progress, one));
     }
@@ -128,17 +131,12 @@ pub fn survey(
     Ok(tally)
 }
 
-fn collect(collector: &Collector, threads: usize) -> Vec<Batch> {
+fn collect(collector: &Collector, batches: &mut [Batch]) {
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| collector.collect(threads)))
-            .collect();
-        // A thread that panicked did so for all: the panic goes on here.
-        let joined = running.into_iter().map(|thread| thread.join());
-        joined
-            .map(|batch| batch.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+        for batch in batches {
+            scope.spawn(|| collector.collect(batch));
+        }
+    });
 }
 
 /// What differs, by package and path.
@@ -167,12 +165,15 @@ impl Suspect {
 /// Reads the entries of those packages again in which something differs: the passes have not kept them.
 fn judge_again(
     collector: &Collector,
-    batches: Vec<Batch>,
+    batches: &mut [Batch],
     wrong: Vec<read::Wrong>,
     complaints: &mut Vec<String>,
 ) -> Vec<Damaged> {
     let mut suspects = Suspects::new();
-    for (package, path) in batches.into_iter().flat_map(|batch| batch.suspects) {
+    let differ = batches
+        .iter_mut()
+        .flat_map(|batch| batch.suspects.drain(..));
+    for (package, path) in differ {
         suspects
             .entry(package)
             .or_default()

@@ -145,7 +145,8 @@ fn first(dpkg: &Dpkg<'_>, paths: [PathBuf; 3]) -> (Option<Vec<u8>>, PathBuf) {
 
 /// Checksums, sorted by path. Most lists name files in the same order, so that the next one is mostly the one wanted.
 struct Sums<'a> {
-    all: Vec<(&'a [u8], Digest)>,
+    /// The value without its algorithm: a package can have a hundred thousand.
+    all: Vec<(&'a [u8], [u8; 16])>,
     taken: Vec<bool>,
     next: usize,
 }
@@ -153,7 +154,7 @@ struct Sums<'a> {
 impl<'a> Sums<'a> {
     /// `MD5  PATH` a line.
     fn of(dpkg: &Dpkg<'_>, sums: &'a [u8], path: &Path) -> Sums<'a> {
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(lines(sums).count());
         let mut complained = false;
         for line in lines(sums) {
             let offset = line.start;
@@ -169,7 +170,10 @@ impl<'a> Sums<'a> {
                 }
             }
         }
-        all.sort_by_key(|(path, _)| *path);
+        // Mostly they are, and sorting takes room.
+        if !all.is_sorted_by_key(|(path, _)| *path) {
+            all.sort_by_key(|(path, _)| *path);
+        }
         all.dedup_by_key(|(path, _)| *path);
         Sums {
             taken: vec![false; all.len()],
@@ -186,7 +190,7 @@ impl<'a> Sums<'a> {
         }
         self.taken[self.next] = true;
         self.next += 1;
-        Some(*digest)
+        Some(Digest::Md5(*digest))
     }
 
     fn take(&mut self, path: &[u8]) -> Option<Digest> {
@@ -198,14 +202,15 @@ impl<'a> Sums<'a> {
     fn rest(self) -> Vec<(&'a [u8], Digest)> {
         let left = self.all.into_iter().zip(self.taken);
         left.filter(|(_, taken)| !taken)
-            .map(|(one, _)| one)
+            .map(|((path, digest), _)| (path, Digest::Md5(digest)))
             .collect()
     }
 }
 
-fn one_digest(line: &[u8]) -> Option<(&[u8], Digest)> {
+fn one_digest(line: &[u8]) -> Option<(&[u8], [u8; 16])> {
     let (digits, path) = line.split_at_checked(32)?;
     let digest = Digest::from_hex(Algorithm::Md5, std::str::from_utf8(digits).ok()?)?;
+    let digest = digest.bytes().try_into().ok()?;
     let path = path.strip_prefix(b" ")?;
     // md5sum(1): a star says that it was read as binary.
     let path = path.strip_prefix(b" ").or(path.strip_prefix(b"*"))?;
