@@ -52,12 +52,14 @@ fn one_of(root: &Root, files: &[(&str, &[u8])], data: &[u8]) {
     root.write(path, good);
 }
 
-pub(crate) fn dpkg(data: &[u8]) {
+/// dpkg's database: the first byte says which file, the others what is in it.
+pub fn dpkg(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&DPKG));
     ROOT.with(|root| one_of(root, &DPKG, data));
 }
 
-pub(crate) fn apk_installed(data: &[u8]) {
+/// apk's database of what is installed.
+pub fn apk_installed(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&[]));
     ROOT.with(|root| {
         root.write("lib/apk/db/installed", data);
@@ -79,7 +81,8 @@ const PACMAN: [(&str, &[u8]); 4] = [
     ("var/lib/pacman/local/hello-1:2.10-3/mtree", b""),
 ];
 
-pub(crate) fn pacman(data: &[u8]) {
+/// pacman's database and what it was told to leave out: the first byte says which file.
+pub fn pacman(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&PACMAN));
     let Some((&which, content)) = data.split_first() else {
         return;
@@ -96,7 +99,8 @@ pub(crate) fn pacman(data: &[u8]) {
     });
 }
 
-pub(crate) fn rpm_sqlite(data: &[u8]) {
+/// `rpmdb.sqlite`.
+pub fn rpm_sqlite(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&[]));
     ROOT.with(|root| {
         root.write("var/lib/rpm/rpmdb.sqlite", data);
@@ -104,7 +108,8 @@ pub(crate) fn rpm_sqlite(data: &[u8]) {
     });
 }
 
-pub(crate) fn rpm_ndb(data: &[u8]) {
+/// `Packages.db`.
+pub fn rpm_ndb(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&[]));
     ROOT.with(|root| {
         root.write("var/lib/rpm/Packages.db", data);
@@ -112,7 +117,8 @@ pub(crate) fn rpm_ndb(data: &[u8]) {
     });
 }
 
-pub(crate) fn rpm_bdb(data: &[u8]) {
+/// `Packages`, of Berkeley DB.
+pub fn rpm_bdb(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&[]));
     ROOT.with(|root| {
         root.write("var/lib/rpm/Packages", data);
@@ -122,7 +128,7 @@ pub(crate) fn rpm_bdb(data: &[u8]) {
 
 /// A header (rpm's `lib/header.c`) in the simplest of the databases, `Packages.db`: a page of slots, of which the first
 /// leads to it.
-pub(crate) fn rpm_header(data: &[u8]) {
+pub fn rpm_header(data: &[u8]) {
     const SLOTS: usize = 4096;
     let room = (16 + data.len() + 12).next_multiple_of(16);
     let mut file = Vec::with_capacity(SLOTS + room);

@@ -9,50 +9,46 @@ mod network;
 mod objects;
 mod root;
 
+pub use databases::{apk_installed, dpkg, pacman, rpm_bdb, rpm_header, rpm_ndb, rpm_sqlite};
+pub use network::{
+    apk_index, apt_index, apt_release, apt_sources, http, http_answer, openpgp, pack_index,
+    pacman_db, rpm_metadata, rpm_package, rpm_sources, ssh_wire, url, versions,
+};
+pub use objects::{archive, closure, configuration, elf, elf_blocks, ld_cache, peek, superblock};
+
 /// Reads bytes in some way.
 pub type Target = fn(&[u8]);
 
 /// All targets by name, which is also that of their corpus and of cargo-fuzz's program.
 pub const TARGETS: &[(&str, Target)] = &[
-    ("apk_index", network::apk_index),
-    ("apk_installed", databases::apk_installed),
-    ("apt_index", network::apt_index),
-    ("apt_release", network::apt_release),
-    ("apt_sources", network::apt_sources),
-    ("archive", objects::archive),
-    ("closure", objects::closure),
-    ("configuration", objects::configuration),
-    ("dpkg", databases::dpkg),
-    ("elf", objects::elf),
-    ("elf_blocks", objects::elf_blocks),
-    ("http", network::http),
-    ("http_answer", network::http_answer),
-    ("ld_cache", objects::ld_cache),
-    ("openpgp", network::openpgp),
-    ("pack_index", network::pack_index),
-    ("pacman", databases::pacman),
-    ("pacman_db", network::pacman_db),
-    ("peek", objects::peek),
-    ("rpm_bdb", databases::rpm_bdb),
-    ("rpm_header", databases::rpm_header),
-    ("rpm_metadata", network::rpm_metadata),
-    ("rpm_ndb", databases::rpm_ndb),
-    ("rpm_package", network::rpm_package),
-    ("rpm_sources", network::rpm_sources),
-    ("rpm_sqlite", databases::rpm_sqlite),
-    ("ssh_wire", network::ssh_wire),
-    ("superblock", objects::superblock),
-    ("url", network::url),
-    ("versions", network::versions),
+    ("apk_index", apk_index),
+    ("apk_installed", apk_installed),
+    ("apt_index", apt_index),
+    ("apt_release", apt_release),
+    ("apt_sources", apt_sources),
+    ("archive", archive),
+    ("closure", closure),
+    ("configuration", configuration),
+    ("dpkg", dpkg),
+    ("elf", elf),
+    ("elf_blocks", elf_blocks),
+    ("http", http),
+    ("http_answer", http_answer),
+    ("ld_cache", ld_cache),
+    ("openpgp", openpgp),
+    ("pack_index", pack_index),
+    ("pacman", pacman),
+    ("pacman_db", pacman_db),
+    ("peek", peek),
+    ("rpm_bdb", rpm_bdb),
+    ("rpm_header", rpm_header),
+    ("rpm_metadata", rpm_metadata),
+    ("rpm_ndb", rpm_ndb),
+    ("rpm_package", rpm_package),
+    ("rpm_sources", rpm_sources),
+    ("rpm_sqlite", rpm_sqlite),
+    ("ssh_wire", ssh_wire),
+    ("superblock", superblock),
+    ("url", url),
+    ("versions", versions),
 ];
-
-/// The target of that name.
-///
-/// # Panics
-/// When there is none.
-pub fn run(name: &str, data: &[u8]) {
-    match TARGETS.iter().find(|(known, _)| *known == name) {
-        Some((_, target)) => target(data),
-        None => panic!("no target is called {name}"),
-    }
-}

@@ -4,7 +4,8 @@ use kedge_web::download::Resolve;
 use kedge_web::header::{ContentRange, Validator, number};
 use kedge_web::{Address, join, shown};
 
-pub(crate) fn url(data: &[u8]) {
+/// A URL, and after a line end where it is said to lead.
+pub fn url(data: &[u8]) {
     let (base, location) =
         data.split_at(data.iter().position(|&b| b == b'\n').unwrap_or(data.len()));
     let text = String::from_utf8_lossy(base);
@@ -23,7 +24,8 @@ pub(crate) fn url(data: &[u8]) {
     }
 }
 
-pub(crate) fn http(data: &[u8]) {
+/// Fields of a header.
+pub fn http(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(range) = ContentRange::parse(&text) {
         assert!(range.first <= range.last && range.whole.is_none_or(|whole| range.last < whole));
@@ -36,14 +38,15 @@ pub(crate) fn http(data: &[u8]) {
 }
 
 /// A server's whole answer, to who has 100 bytes already, or none.
-pub(crate) fn http_answer(data: &[u8]) {
+pub fn http_answer(data: &[u8]) {
     let Some((&first, answer)) = data.split_first() else {
         return;
     };
     kedge_web::fuzz::answer(answer, u64::from(first % 2) * 100);
 }
 
-pub(crate) fn pack_index(data: &[u8]) {
+/// The index of packs.
+pub fn pack_index(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(index) = kedge_pack_index::Index::parse(&text) {
         // What is written is read again.
@@ -52,7 +55,7 @@ pub(crate) fn pack_index(data: &[u8]) {
 }
 
 /// The first bytes say what is taken off.
-pub(crate) fn ssh_wire(data: &[u8]) {
+pub fn ssh_wire(data: &[u8]) {
     let (wishes, message) = data.split_at(data.len().min(16));
     let mut reader = kedge_ssh_wire::Reader::new(message);
     for wish in wishes {
@@ -76,42 +79,52 @@ pub(crate) fn ssh_wire(data: &[u8]) {
     }
 }
 
-pub(crate) fn apt_index(data: &[u8]) {
+/// Packages, in each packing.
+pub fn apt_index(data: &[u8]) {
     kedge_sources::fuzz::apt_index(data);
 }
 
-pub(crate) fn apt_release(data: &[u8]) {
+/// Release, and its dates.
+pub fn apt_release(data: &[u8]) {
     kedge_sources::fuzz::apt_release(data);
 }
 
-pub(crate) fn apt_sources(data: &[u8]) {
+/// sources.list, in both styles.
+pub fn apt_sources(data: &[u8]) {
     kedge_sources::fuzz::apt_sources(data);
 }
 
-pub(crate) fn openpgp(data: &[u8]) {
+/// Keyrings, signatures, signed texts.
+pub fn openpgp(data: &[u8]) {
     kedge_sources::fuzz::openpgp(data);
 }
 
-pub(crate) fn versions(data: &[u8]) {
+/// Two versions, one a line.
+pub fn versions(data: &[u8]) {
     kedge_sources::fuzz::versions(data);
 }
 
-pub(crate) fn apk_index(data: &[u8]) {
+/// APKINDEX, a package of apk's, a key.
+pub fn apk_index(data: &[u8]) {
     kedge_sources::fuzz::apk_index(data);
 }
 
-pub(crate) fn pacman_db(data: &[u8]) {
+/// A mirror's database of packages, and pacman.conf.
+pub fn pacman_db(data: &[u8]) {
     kedge_sources::fuzz::pacman_db(data);
 }
 
-pub(crate) fn rpm_metadata(data: &[u8]) {
+/// repomd.xml, primary.xml, a metalink.
+pub fn rpm_metadata(data: &[u8]) {
     kedge_sources::fuzz::rpm_metadata(data);
 }
 
-pub(crate) fn rpm_package(data: &[u8]) {
+/// A package and the signature in it.
+pub fn rpm_package(data: &[u8]) {
     kedge_sources::fuzz::rpm_package(data);
 }
 
-pub(crate) fn rpm_sources(data: &[u8]) {
+/// `.repo` files.
+pub fn rpm_sources(data: &[u8]) {
     kedge_sources::fuzz::rpm_sources(data);
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::root::Root;
 
-pub(crate) fn elf(data: &[u8]) {
+/// A program or a library.
+pub fn elf(data: &[u8]) {
     kedge_elf::is_elf(data);
     kedge_elf::check(data);
     kedge_elf::parts(data);
@@ -13,7 +14,7 @@ pub(crate) fn elf(data: &[u8]) {
 }
 
 /// Two files of one length, as a damaged and a good one; and one of them with itself.
-pub(crate) fn elf_blocks(data: &[u8]) {
+pub fn elf_blocks(data: &[u8]) {
     const LIBRARY: &[u8] = include_bytes!("../corpus/elf/library");
     let (bad, good) = data.split_at(data.len() / 2);
     for (bad, good) in [(bad, good), (data, LIBRARY), (LIBRARY, data)] {
@@ -27,7 +28,8 @@ pub(crate) fn elf_blocks(data: &[u8]) {
 /// What is read of one package at most: a bomb is no damage here, only slow.
 const MOST: u64 = 4 << 20;
 
-pub(crate) fn archive(data: &[u8]) {
+/// Packages of each family, and tar.
+pub fn archive(data: &[u8]) {
     let mut left = MOST;
     let mut each = |_: &kedge_archive::Member, content: &mut dyn std::io::Read| {
         let mut content = std::io::Read::take(content, left);
@@ -52,7 +54,7 @@ pub(crate) fn archive(data: &[u8]) {
 }
 
 /// What `ldconfig` writes, and what its configuration says: the first byte says which.
-pub(crate) fn ld_cache(data: &[u8]) {
+pub fn ld_cache(data: &[u8]) {
     const FILES: [&str; 2] = ["etc/ld.so.cache", "etc/ld.so.conf"];
     const PROGRAM: &[u8] = include_bytes!("../corpus/elf/program");
     thread_local!(static ROOT: Root = Root::new(&[("bin/program", PROGRAM)]));
@@ -68,7 +70,7 @@ pub(crate) fn ld_cache(data: &[u8]) {
 }
 
 /// A program and a library, one after the other, as all that a system has.
-pub(crate) fn closure(data: &[u8]) {
+pub fn closure(data: &[u8]) {
     thread_local!(static ROOT: Root = Root::new(&[("lib/x86_64-linux-gnu/libc.so.6", b""), ("lib64/ld-linux-x86-64.so.2", b"")]));
     let (program, library) = data.split_at(data.len() / 2);
     ROOT.with(|root| {
@@ -80,7 +82,7 @@ pub(crate) fn closure(data: &[u8]) {
 }
 
 /// What configures a system: the first byte says which file.
-pub(crate) fn configuration(data: &[u8]) {
+pub fn configuration(data: &[u8]) {
     const FILES: [&str; 8] = [
         "etc/pam.d/sshd",
         "etc/nsswitch.conf",
@@ -110,7 +112,8 @@ pub(crate) fn configuration(data: &[u8]) {
     });
 }
 
-pub(crate) fn peek(data: &[u8]) {
+/// Anything that somebody looks at, and an HTTP header in front of it.
+pub fn peek(data: &[u8]) {
     kedge_peek::kind::identify(data, data.len() as u64);
     let (head, rest) = data.split_at(data.len() / 2);
     kedge_peek::http::Header::parse(head);
@@ -129,7 +132,7 @@ pub(crate) fn peek(data: &[u8]) {
 }
 
 /// The same beginning and end at each place where a superblock can be.
-pub(crate) fn superblock(data: &[u8]) {
+pub fn superblock(data: &[u8]) {
     use kedge_machine::superblock::{identify, pieces};
     let size = data
         .first_chunk::<4>()

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::run("ld_cache", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::ld_cache(data));

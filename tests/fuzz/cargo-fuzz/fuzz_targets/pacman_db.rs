@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::run("pacman_db", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::pacman_db(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::run("rpm_sources", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::rpm_sources(data));

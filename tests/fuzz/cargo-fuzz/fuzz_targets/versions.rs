@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::run("versions", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kedge_fuzz::versions(data));
