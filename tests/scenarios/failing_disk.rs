@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use kedge_tests::{COMMAND, Controller, Folder, Machine, Source, Victim, scenario};
 
 const LIBCRYPTO: &str = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";

@@ -3,7 +3,9 @@
 mod cache;
 mod folders;
 mod linker;
+mod machine;
 mod partial;
+mod resolver;
 mod runtime;
 
 use std::cell::RefCell;
@@ -18,6 +20,8 @@ use kedge_elf::Object;
 use kedge_sysroot::{Error, Sysroot};
 
 use linker::{Linker, Search, Wants};
+use machine::Machine;
+pub(crate) use resolver::Resolver;
 use runtime::{Module, Modules};
 
 /// A program or library is no longer than this; what is longer is not read.
@@ -33,65 +37,6 @@ const FIRST_LINE: usize = 256;
 fn path(bytes: &[u8]) -> PathBuf {
     let slashes = bytes.iter().take_while(|&&b| b == b'/').count();
     PathBuf::from(OsStr::from_bytes(&bytes[slashes..]))
-}
-
-/// For which processor a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Machine {
-    /// `ELFCLASS64`.
-    pub(crate) is_64: bool,
-    /// `e_machine`.
-    pub(crate) number: u16,
-}
-
-impl Machine {
-    /// Out of the first 20 bytes of an ELF file; `None` when it is none, or says nothing that there is.
-    fn of(header: &[u8]) -> Option<Machine> {
-        if !kedge_elf::is_elf(header) {
-            return None;
-        }
-        let number = <[u8; 2]>::try_from(header.get(18..20)?).ok()?;
-        Some(Machine {
-            is_64: match header[4] {
-                1 => false,
-                2 => true,
-                _ => return None,
-            },
-            number: match header[5] {
-                1 => u16::from_le_bytes(number),
-                2 => u16::from_be_bytes(number),
-                _ => return None,
-            },
-        })
-    }
-
-    fn is_x86_64(self) -> bool {
-        self.number == 62
-    }
-
-    /// Debian's name of it.
-    fn triplet(self) -> Option<&'static str> {
-        Some(match (self.number, self.is_64) {
-            (62, true) => "x86_64-linux-gnu",
-            (3, false) => "i386-linux-gnu",
-            (183, true) => "aarch64-linux-gnu",
-            (40, false) => "arm-linux-gnueabihf",
-            (21, true) => "powerpc64le-linux-gnu",
-            (22, true) => "s390x-linux-gnu",
-            (243, true) => "riscv64-linux-gnu",
-            _ => return None,
-        })
-    }
-
-    /// `AT_PLATFORM`.
-    fn platform(self) -> &'static str {
-        match self.number {
-            62 => "x86_64",
-            3 => "i686",
-            183 => "aarch64",
-            _ => "",
-        }
-    }
 }
 
 /// What a file is for.
@@ -525,71 +470,6 @@ impl Walk<'_> {
 /// What an ELF file says about itself.
 pub(crate) fn read_object(root: &Sysroot, path: &Path) -> Option<Object> {
     partial::read(root, path)
-}
-
-/// Finds what many files need, without regard to who loads them.
-pub(crate) struct Resolver<'a> {
-    root: &'a Sysroot,
-    linkers: Vec<(bool, Linker<'a>)>,
-    /// What files find that name no folders of their own.
-    plain: HashMap<(usize, String), Option<PathBuf>>,
-}
-
-impl<'a> Resolver<'a> {
-    pub(crate) fn new(root: &'a Sysroot) -> Resolver<'a> {
-        Resolver {
-            root,
-            linkers: Vec::new(),
-            plain: HashMap::new(),
-        }
-    }
-
-    /// Where the file `by` finds `name`, without links.
-    pub(crate) fn find(&mut self, name: &str, object: &Object, by: &Path) -> Option<PathBuf> {
-        let linker = self.linker(object);
-        let special =
-            !object.rpath.is_empty() || !object.runpath.is_empty() || object.no_default_folders;
-        let key = (linker, name.to_string());
-        if let Some(known) = self.plain.get(&key).filter(|_| !special) {
-            return known.clone();
-        }
-        let origin = by.parent().unwrap_or(Path::new(""));
-        let search = self.linkers[linker]
-            .1
-            .find(name, &[Wants { object, origin }]);
-        let found = search
-            .found
-            .and_then(|path| self.root.real_path(&path).ok());
-        if !special {
-            self.plain.insert(key, found.clone());
-        }
-        found
-    }
-
-    /// One for each kind of machine and of libc; which libc a library is for, what it needs says.
-    fn linker(&mut self, object: &Object) -> usize {
-        let machine = Machine {
-            is_64: object.is_64,
-            number: object.machine,
-        };
-        let is_musl = object
-            .needed
-            .iter()
-            .any(|name| name.starts_with("libc.musl-"));
-        let known = self.linkers.iter();
-        let same = known.map(|(musl, l)| *musl == is_musl && l.machine == machine);
-        if let Some(index) = same.into_iter().position(|same| same) {
-            return index;
-        }
-        let architecture = object
-            .needed
-            .iter()
-            .find_map(|name| name.strip_prefix("libc.musl-"));
-        let interpreter = architecture.map(|a| PathBuf::from(format!("lib/ld-musl-{a}")));
-        let linker = Linker::new(self.root, machine, interpreter.as_deref());
-        self.linkers.push((is_musl, linker));
-        self.linkers.len() - 1
-    }
 }
 
 /// What the configuration that [`Closure::of`] follows is read as: for the fuzz targets.
