@@ -111,3 +111,26 @@ fn nearly_every_flipped_bit_of_headers_and_relocations_is_found() {
     let relocations = share(&[Part::Relocations]);
     assert!(header && dynamic && relocations);
 }
+
+/// Packed relocations (`DT_RELR`) say of each word by one bit whether it is one: what is there must be an address, or must not.
+#[test]
+fn most_flipped_bits_of_packed_relocations_are_found() {
+    const SHARE: usize = 70;
+    let mut bytes = fs::read("/usr/lib/x86_64-linux-gnu/libc.so.6").unwrap();
+    // The only table of it whose entries do not have 24 bytes.
+    let all = parts(&bytes);
+    let (_, table) = all
+        .iter()
+        .find(|(part, range)| *part == Part::Relocations && (range.end - range.start) % 24 != 0)
+        .unwrap();
+    let (mut found, mut flipped) = (0, 0);
+    for bit in (table.start * 8..table.end * 8).step_by(5) {
+        let (at, bit) = ((bit / 8) as usize, 1 << (bit % 8));
+        bytes[at] ^= bit;
+        found += usize::from(is_found(&bytes));
+        flipped += 1;
+        bytes[at] ^= bit;
+    }
+    println!("{found} of {flipped} flipped bits are found");
+    assert!(found * 100 >= flipped * SHARE, "{found} of {flipped}");
+}
