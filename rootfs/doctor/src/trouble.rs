@@ -7,8 +7,8 @@ use kedge_json as json;
 use crate::verify::{as_json, lines};
 use crate::{Difference, Examined, Gravity, shown};
 
-/// How wide a line is that is broken.
-const WIDE: usize = 100;
+/// How wide a line is that is broken: a serial console has 80 columns.
+const WIDE: usize = 79;
 
 /// One thing that is wrong.
 #[derive(Debug)]
