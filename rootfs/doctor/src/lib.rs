@@ -18,6 +18,8 @@ mod compare;
 mod content;
 mod device;
 mod examine;
+#[cfg(test)]
+mod examine_tests;
 mod extent;
 mod mounted;
 mod program;
