@@ -337,12 +337,16 @@ fn by_hand(bytes: &[u8], examined: &mut Examined) {
     if !examined.has(|d| matches!(d, Difference::Content { .. })) {
         return;
     }
-    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    let sections = kedge_elf::section_names(bytes);
+    let has = |name: &str| sections.iter().any(|section| section == name);
     let shorter = examined.has(|d| matches!(d, Difference::Size { is, must } if is < must));
-    let text = if has(b".gnu.prelink_undo\0") {
+    let text = if has(".gnu.prelink_undo") {
         "it is whole as an ELF file and was prelinked (prelink -u undoes it): no damage, then"
-    } else if shorter && !has(b"\0.symtab\0") {
+    } else if shorter && !has(".symtab") {
         "it is whole as an ELF file, shorter than the package's and has no symbol table: stripped by hand?"
+    } else if !has(".symtab") && !has(".gnu_debuglink") {
+        // What Debian strips names the file with its symbols, and a second strip changes nothing. dpkg knows no sizes.
+        "it is whole as an ELF file, and has neither symbols nor the name of a file with them: stripped by hand? Or a change that only the checksum shows"
     } else {
         "it is whole as an ELF file, as far as can be seen: another build or version of it, or a change that only the checksum shows"
     };

@@ -3,6 +3,14 @@
 //! [`compare`] holds one file beside what the package database says, [`examine`] adds what can be told without a database,
 //! [`closure`] says which files a program is made of, [`verify`] goes through all.
 
+/// A line on stderr. That nobody reads it (`2>&1 | head`) is no failure, as it is to `eprintln!`.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod accounts;
 mod arguments;
 pub mod closure;
@@ -10,6 +18,8 @@ mod compare;
 mod content;
 mod device;
 mod examine;
+#[cfg(test)]
+mod examine_tests;
 mod extent;
 #[doc(hidden)]
 pub mod fuzz;
@@ -96,11 +106,11 @@ fn ask(root: &Sysroot, answer: impl Fn(&Graph) -> Result<String, uses::Error>) -
     };
     kedge_progress::interrupt::watch();
     let packages: usize = databases.iter().map(|d| d.packages().len()).sum();
-    eprintln!("doctor: asking the programs and libraries of {packages} packages what they need");
+    say!("doctor: asking the programs and libraries of {packages} packages what they need");
     let graph = Graph::of(root, &databases);
     let text = graph.and_then(|graph| {
         for complaint in &graph.complaints {
-            eprintln!("doctor: {}", shown::text(complaint));
+            say!("doctor: {}", shown::text(complaint));
         }
         answer(&graph)
     });
@@ -110,7 +120,7 @@ fn ask(root: &Sysroot, answer: impl Fn(&Graph) -> Result<String, uses::Error>) -
             Err(code) => code,
         },
         Err(error @ uses::Error::Interrupted) => {
-            eprintln!("doctor: {error}");
+            say!("doctor: {error}");
             ExitCode::from(130)
         }
         Err(error) => fail(&error.to_string()),
@@ -127,12 +137,18 @@ fn write(text: &str) -> Result<(), ExitCode> {
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("doctor: {}", shown::text(why));
+    say!("doctor: {}", shown::text(why));
     ExitCode::from(2)
 }
 
 /// What is wrong with programs.
 fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
+    if !mounted::looks_installed(root) {
+        return fail(&format!(
+            "there is no installed system in {}: neither usr nor etc; is it mounted there?",
+            root.path().display()
+        ));
+    }
     let mut complaints = Vec::new();
     // Without a database much can still be told.
     let databases = kedge_packages::open(root).unwrap_or_else(|error| {
@@ -173,20 +189,20 @@ fn report(root: &Sysroot, diagnosis: &Diagnosis, as_json: bool, hint: Option<Str
         return code;
     }
     for complaint in &diagnosis.complaints {
-        eprintln!("doctor: {}", shown::text(complaint));
+        say!("doctor: {}", shown::text(complaint));
     }
     if let Some(hint) = hint.filter(|_| !as_json) {
-        eprintln!("doctor: {hint}");
+        say!("doctor: {hint}");
     }
     let damaged = diagnosis.troubles.iter().any(|t| t.gravity > Gravity::Odd);
     match (damaged, diagnosis.complaints.is_empty()) {
         (true, _) => ExitCode::from(1),
         (false, false) => ExitCode::from(2),
         (false, true) => {
-            eprintln!(
-                "doctor: {} files looked at, nothing wrong with them",
-                diagnosis.files
-            );
+            match diagnosis.files {
+                1 => say!("doctor: one file looked at, nothing wrong with it"),
+                files => say!("doctor: {files} files looked at, nothing wrong with them"),
+            }
             ExitCode::SUCCESS
         }
     }

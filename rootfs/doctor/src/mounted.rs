@@ -15,11 +15,18 @@ pub(crate) fn root(tool: &str, given: Option<PathBuf>) -> Result<Sysroot, String
                 "no ROOT given, and nothing is mounted that looks like an installed system: \
                  mount one (mount -o ro /dev/sda2 /mnt), then give its folder",
             )?;
-            eprintln!("{tool}: looking at {}", crate::shown::typed(&path));
+            say!("{tool}: looking at {}", crate::shown::typed(&path));
             path
         }
     };
     Sysroot::open(&path).map_err(|error| format!("no system can be looked at there: {error}"))
+}
+
+/// Whether there is anything of an installed system, whatever is broken of it.
+pub(crate) fn looks_installed(root: &Sysroot) -> bool {
+    ["usr", "etc", "var/lib", "bin"]
+        .iter()
+        .any(|name| root.exists(Path::new(name)))
 }
 
 /// What is said where no package manager ever was.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
+use rustix::fs::FileType;
 
 use crate::closure::{Absent, Closure, Member, Objects, Role};
 use crate::examine::examine_all;
@@ -45,6 +46,14 @@ pub(crate) fn diagnose(
         closures: Vec::new(),
     };
     for program in programs {
+        if is_folder(root, program) {
+            let path = root.outside(program);
+            diagnosis.complaints.push(format!(
+                "{} is a folder: name a program or library in it, or none for all",
+                path.display()
+            ));
+            continue;
+        }
         match Closure::with(root, program, &objects) {
             Ok(closure) => {
                 let name = program.file_name().unwrap_or(program.as_os_str());
@@ -82,6 +91,11 @@ pub(crate) fn diagnose(
     crate::trouble::sort(&mut diagnosis.troubles);
     diagnosis.troubles.dedup_by(|a, b| a.headline == b.headline);
     diagnosis
+}
+
+fn is_folder(root: &Sysroot, path: &Path) -> bool {
+    let stat = root.metadata(path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// A program that is not there, and that a package says must be.

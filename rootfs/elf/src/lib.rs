@@ -17,3 +17,10 @@ pub use check::check;
 pub use finding::{Finding, Part, Severity};
 pub use object::{Object, VersionNeeded, is_elf};
 pub use parts::parts;
+
+/// The names of its sections, in the file's order; none of what is no ELF file.
+pub fn section_names(bytes: &[u8]) -> Vec<String> {
+    let sections = view::View::read(bytes).map(|view| view.sections);
+    let sections = sections.unwrap_or_default();
+    sections.into_iter().map(|section| section.name).collect()
+}

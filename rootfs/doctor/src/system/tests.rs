@@ -1,1 +1,78 @@
+//! Files that were written in one second.
 
+use std::collections::BTreeMap;
+use std::fs::{File, FileTimes};
+use std::time::{Duration, SystemTime};
+
+use super::dates::burst;
+use crate::examine_tests::Small;
+
+/// Eight packages of ten programs. All are new: what is written now has this second's date, as a restored copy.
+fn system(name: &str) -> Small {
+    let files = |package: usize| (0..10).map(move |file| format!("usr/bin/p{package}-{file}"));
+    let packages: BTreeMap<_, _> = (0..8)
+        .map(|package| {
+            let files = files(package).map(|path| (path, b"x".to_vec())).collect();
+            (format!("p{package}"), files)
+        })
+        .collect();
+    Small::new(name, &packages)
+}
+
+fn date(small: &Small, package: usize, file: usize, when: SystemTime) {
+    let path = small.path(&format!("usr/bin/p{package}-{file}"));
+    let times = FileTimes::new().set_modified(when);
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_times(times)
+        .unwrap();
+}
+
+fn found(small: &Small) -> Option<String> {
+    let root = small.root();
+    let databases = kedge_packages::open(&root).unwrap();
+    burst(&root, &databases).map(|trouble| trouble.headline)
+}
+
+#[test]
+fn files_of_many_packages_of_one_second_are_told_and_a_new_system_is_not() {
+    let now = SystemTime::now();
+    let before = |hours: usize| now - Duration::from_secs(3600 * (hours as u64 + 1));
+    let each = |small: &Small, when: &dyn Fn(usize, usize) -> SystemTime| {
+        for package in 0..8 {
+            (0..10).for_each(|file| date(small, package, file, when(package, file)));
+        }
+    };
+
+    // A package manager gives each the date that it has in its package.
+    let installed = system("installed");
+    each(&installed, &|package, _| before(package));
+    assert_eq!(found(&installed), None);
+
+    // A tree that was copied as a whole has nothing else.
+    let copied = system("copied");
+    each(&copied, &|_, _| now);
+    assert_eq!(found(&copied), None);
+
+    // Three programs of each were written over.
+    let burst = system("burst");
+    each(&burst, &|package, file| match file {
+        0..3 => now,
+        _ => before(package),
+    });
+    let told = found(&burst).expect("24 files of 8 packages");
+    assert!(
+        told.starts_with("24 programs and libraries of 8 packages"),
+        "{told}"
+    );
+
+    // An administrator's own twenty are one package's, or nobody's.
+    let own = system("own");
+    each(&own, &|package, _| match package {
+        0..2 => now,
+        _ => before(package),
+    });
+    assert_eq!(found(&own), None);
+}

@@ -21,6 +21,8 @@ pub(super) struct Check {
     path_length: u32,
     /// A regular file by itself, as opposed to a link to one.
     pub(super) regular: bool,
+    /// Its metadata differ already: it is told whatever is in it.
+    pub(super) suspect: bool,
 }
 
 /// A check, and its place in the order of reading.
@@ -34,6 +36,7 @@ pub(super) struct Seen {
     pub(super) inode: u64,
     pub(super) size: u64,
     pub(super) regular: bool,
+    pub(super) suspect: bool,
 }
 
 /// Some packages' files. It is emptied and filled again: room that grew and went would be three times of what is in it.
@@ -42,7 +45,7 @@ pub(super) struct Batch {
     most: usize,
     pub(super) checks: Vec<Check>,
     bytes: Vec<u8>,
-    /// Files whose metadata differ already: package and path.
+    /// Files whose metadata differ, and whose content need not be read: package and path.
     pub(super) suspects: Vec<(u32, Box<Path>)>,
     /// How much is to be read.
     pub(super) size: u64,
@@ -96,6 +99,7 @@ impl Batch {
             path: u32::try_from(start).unwrap_or(u32::MAX),
             path_length: path.len() as u32,
             regular: seen.regular,
+            suspect: seen.suspect,
         });
     }
 

@@ -114,7 +114,8 @@ impl<'a> Collector<'a> {
         let stat = folders.stat(&entry.path);
         let seen = stat.as_ref().ok().copied();
         let judged = judge(self.root, self.accounts, entry, stat);
-        if judged.differences.iter().any(|d| !excused(entry, d)) {
+        let suspect = judged.differences.iter().any(|d| !excused(entry, d));
+        if suspect && judged.content.is_none() {
             batch.suspects.push((package, entry.path.as_path().into()));
         }
         let Some(stat) = seen else { return };
@@ -126,6 +127,7 @@ impl<'a> Collector<'a> {
                     inode: stat.st_ino,
                     size: stat.st_size as u64,
                     regular,
+                    suspect,
                 };
                 batch.push(package, &entry.path, digest, &seen);
             }

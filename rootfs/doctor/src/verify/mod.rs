@@ -27,6 +27,8 @@ pub use report::{as_json, lines, main};
 
 /// Threads a core that read: most files are small, and a disk or an array answers several questions in the time of one.
 const READERS: usize = 4;
+/// Files that are read before what was found is told; a test has less of them.
+const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { 32 << 10 };
 /// Each of them has a buffer.
 const MOST_READERS: usize = 32;
 
@@ -84,7 +86,7 @@ pub fn damaged(
     Ok(all)
 }
 
-/// As [`damaged`], with each told as soon as it is known, a few hundred packages at a time in the order of their paths.
+/// As [`damaged`], with each told as soon as it is known, thousands of files at a time in the order of their paths.
 ///
 /// # Errors
 /// As there.
@@ -116,16 +118,29 @@ pub fn survey(
         let share = collector.begun() as f64 / collector.total() as f64;
         progress.expect((tally.bytes as f64 / share) as u64);
         let readers = (READERS * threads).min(MOST_READERS);
-        let wrong = read::read(root, &batches, readers, &mut |done| {
-            progress.set(before + done);
-        });
-        if interrupt::pressed_already() {
-            progress.clear();
-            return Err(Error::Interrupted);
+        let order = read::order(&batches);
+        let mut told = before;
+        // What is found takes more room than what is looked for, and all may be damaged.
+        let mut parts = order.chunks(MOST_AT_ONCE);
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let mut done = 0;
+            let wrong = read::read(root, &batches, part, readers, &mut |bytes| {
+                done = bytes;
+                progress.set(told + bytes);
+            });
+            told += done;
+            if interrupt::pressed_already() {
+                progress.clear();
+                return Err(Error::Interrupted);
+            }
+            let mut found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
+            found.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+            found.into_iter().for_each(|one| each(progress, one));
+            if parts.len() == 0 {
+                break;
+            }
         }
-        let mut found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
-        found.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
-        found.into_iter().for_each(|one| each(progress, one));
     }
     progress.clear();
     Ok(tally)
@@ -182,7 +197,8 @@ fn judge_again(
     }
     for (package, path, difference) in wrong {
         let paths = suspects.entry(package).or_default();
-        paths.entry(path).or_default().contents.push(difference);
+        let suspect = paths.entry(path).or_default();
+        suspect.contents.extend(difference);
     }
     let mut found = Vec::new();
     for (number, mut paths) in suspects {

@@ -19,20 +19,20 @@ const NEIGHBOURS: usize = 16;
 /// How often the line that says how far it is may change.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A file whose content is not as it must be: package, path, and what was found.
-pub(super) type Wrong = (u32, Box<Path>, Difference);
+/// A file that is not as it must be: package, path, and in what its content differs.
+pub(super) type Wrong = (u32, Box<Path>, Option<Difference>);
 
 /// Where a check is: which batch, which in it.
-type Place = (u16, u32);
+pub(super) type Place = (u16, u32);
 
-/// Reads all files of the batches; `tick` gets the count of bytes now and then.
+/// Reads the files at these places of the batches; `tick` gets the count of bytes now and then.
 pub(super) fn read(
     root: &Sysroot,
     batches: &[Batch],
+    order: &[Place],
     threads: usize,
     tick: &mut dyn FnMut(u64),
 ) -> Vec<Wrong> {
-    let order = order(batches);
     let next = AtomicUsize::new(0);
     let done = AtomicU64::new(0);
     let (sender, receiver) = channel();
@@ -42,7 +42,7 @@ pub(super) fn read(
             let reader = Reader {
                 root,
                 batches,
-                order: &order,
+                order,
                 next: &next,
                 done: &done,
                 wrong: sender.clone(),
@@ -62,7 +62,8 @@ pub(super) fn read(
     wrong
 }
 
-fn order(batches: &[Batch]) -> Vec<Place> {
+/// All of them, as they lie on the disk.
+pub(super) fn order(batches: &[Batch]) -> Vec<Place> {
     let mut order = Vec::with_capacity(batches.iter().map(|batch| batch.checks.len()).sum());
     for (number, batch) in (0..).zip(batches) {
         order.extend((0..batch.checks.len() as u32).map(|index| (number, index)));
@@ -121,7 +122,7 @@ impl Reader<'_> {
             }
             Err(error) => Some(cannot_open(error)),
         };
-        if let Some(difference) = difference {
+        if difference.is_some() || check.suspect {
             // It fails only when the receiver is gone, and with it everybody who wants to know.
             let _ = self.wrong.send((check.package, path.into(), difference));
         }

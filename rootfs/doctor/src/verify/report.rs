@@ -46,14 +46,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match surveyed {
         Ok(tally) => report.end(&tally),
         Err(error @ Error::Interrupted) => {
-            eprintln!("verify: {error}");
+            say!("verify: {error}");
             ExitCode::from(130)
         }
     }
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("verify: {}", shown::text(why));
+    say!("verify: {}", shown::text(why));
     ExitCode::from(2)
 }
 
@@ -125,7 +125,7 @@ impl Report<'_> {
     /// For people, on stderr: the list may be in a file.
     fn summary(&self, tally: &Tally, complaints: &[String]) {
         for complaint in complaints {
-            eprintln!("verify: {}", shown::text(complaint));
+            say!("verify: {}", shown::text(complaint));
         }
         let looked = format!(
             "{} files, {}",
@@ -133,18 +133,18 @@ impl Report<'_> {
             kedge_progress::bytes(tally.bytes)
         );
         match self.damaged {
-            0 => eprintln!("verify: {looked}: all as their packages say"),
-            damaged => eprintln!("verify: {looked}: {damaged} not as their packages say"),
+            0 => say!("verify: {looked}: all as their packages say"),
+            damaged => say!("verify: {looked}: {damaged} not as their packages say"),
         }
         if tally.unknown > 0 {
-            eprintln!(
+            say!(
                 "verify: {} more have no checksum in the database; only that they are there is known",
                 tally.unknown
             );
         }
         if self.damaged > 0 {
             let root = shown::typed(self.root.path());
-            eprintln!("next: repair {root} --all-damaged --dry-run");
+            say!("next: repair {root} --all-damaged --dry-run");
         }
     }
 

@@ -101,6 +101,8 @@ fn found(root: &Path, entries: Vec<Entry>) -> (Vec<String>, Tally) {
         let words: Vec<&str> = one.differences.iter().map(Difference::word).collect();
         found.push(format!("{}: {}", one.entry.path.display(), words.join(" ")));
     });
+    // They are told in parts, each in order.
+    found.sort_by(|a: &String, b| a.split(':').next().cmp(&b.split(':').next()));
     (found, tally.unwrap())
 }
 
