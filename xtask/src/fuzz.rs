@@ -22,6 +22,8 @@ use outcome::{Finding, Outcome, Table};
 
 /// What kedge is built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// How the folders are called in which targets write; the number of the process follows.
+const SCRATCH: &str = "kedge-fuzz-";
 /// The most time, in seconds, that reading anything may take, with everything else that this computer does meanwhile.
 const LONGEST: &str = "20";
 /// What libFuzzer makes up at most, in bytes. Larger files of the corpus are still read.
@@ -152,7 +154,6 @@ pub(crate) fn run(request: &Request, arguments: &Arguments) -> anyhow::Result<Ex
         })
         .next()
     });
-    let _ = std::fs::remove_dir_all(&place.scratch);
     if let Some(error) = failed {
         return Err(error);
     }
@@ -185,6 +186,24 @@ fn has_nightly() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.scratch);
+    }
+}
+
+/// Removes what runs left that were killed.
+fn sweep(base: &Path) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
+        let process = process.and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 impl Place {
     fn new(root: &Path, sanitizer: Sanitizer) -> anyhow::Result<Place> {
         let memory = Path::new("/dev/shm");
@@ -193,7 +212,8 @@ impl Place {
         } else {
             std::env::temp_dir()
         };
-        let scratch = base.join(format!("kedge-fuzz-{}", std::process::id()));
+        sweep(&base);
+        let scratch = base.join(format!("{SCRATCH}{}", std::process::id()));
         std::fs::create_dir_all(&scratch)
             .with_context(|| format!("cannot make {}", scratch.display()))?;
         Ok(Place {

@@ -110,14 +110,13 @@ impl Parts {
             loads
                 .iter()
                 .find(inside)
-                .map(|(offset, from, _)| address - from + offset)
+                .and_then(|(offset, from, _)| offset.checked_add(address - from))
         };
         let (mut strings, mut strings_length, mut versions) = (None, 0, Vec::new());
         for entry in 0..length.min(LONGEST_TABLE) / (2 * word as u64) {
             let at = offset.checked_add(entry * 2 * word as u64)?;
-            let (Some(tag), Some(value)) =
-                (self.number(at, word), self.number(at + word as u64, word))
-            else {
+            let value = at.checked_add(word as u64)?;
+            let (Some(tag), Some(value)) = (self.number(at, word), self.number(value, word)) else {
                 break;
             };
             match tag {
