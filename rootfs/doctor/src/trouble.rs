@@ -10,9 +10,6 @@ use crate::{Difference, Examined, Gravity, shown};
 
 /// How many findings of one ELF file are told.
 const MOST_FINDINGS: usize = 3;
-/// How wide a line is that is broken: a serial console has 80 columns.
-const WIDE: usize = 79;
-
 /// One thing that is wrong.
 #[derive(Debug)]
 pub struct Trouble {
