@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// What of a file is read and hashed at once: it stays in a core's cache.
 const PIECE: usize = 128 << 10;
 
+/// Threads a core that read for the ceiling: with one a disk waits for us, and that is no ceiling.
+const READERS: usize = 4;
+
 /// How often the memory is looked at.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -260,7 +263,9 @@ fn read_and_hash(listed: &[Listed]) -> Result<()> {
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..processors()).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..READERS * processors())
+            .map(|_| scope.spawn(work))
+            .collect();
         threads
             .into_iter()
             .try_for_each(|thread| match thread.join() {
