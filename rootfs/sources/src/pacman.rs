@@ -28,7 +28,9 @@ pub(crate) use keys::of as keys;
 
 /// The longest database that is read: Arch's largest has 10 MB, and unpacks to 60.
 const MOST_DATABASE: u64 = 256 << 20;
-const MOST_DESC: u64 = 1 << 20;
+const MOST_DESC: u64 = 64 << 10;
+/// The longest line of one: nobody signs the databases, and what is kept of one must fit into memory.
+const MOST_LINE: usize = 4096;
 const MOST_SIGNATURE: u64 = 64 << 10;
 /// The most packages of one database that are kept.
 const MOST_ENTRIES: usize = 10_000;
@@ -302,6 +304,9 @@ fn entries(database: &[u8], names: &HashSet<String>) -> Result<Vec<Entry>, Strin
 }
 
 fn entry(desc: &str) -> Option<Entry> {
+    if desc.lines().any(|line| line.len() > MOST_LINE) {
+        return None;
+    }
     let field = |name: &str| {
         let mut lines = desc.lines();
         lines
@@ -346,6 +351,7 @@ mod tests {
     fn fields_of_a_package() {
         let desc = "%FILENAME%\na-1-1-any.pkg.tar.zst\n\n%NAME%\na\n\n%VERSION%\n1-1\n\n%ARCH%\nany\n\n\
             %CSIZE%\n12\n\n%PGPSIG%\nAAEC\n\n";
+        assert!(entry(&desc.replace("-1-any", &"x".repeat(MOST_LINE))).is_none());
         let found = entry(desc).unwrap();
         assert_eq!(
             (found.size, found.signature),

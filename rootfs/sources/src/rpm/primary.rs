@@ -17,6 +17,8 @@ use crate::xml::{Event, Xml};
 /// The longest list that is fetched when nobody says its length, and the most packages of it that are kept.
 const MOST: u64 = 256 << 20;
 const MOST_HITS: usize = 10_000;
+/// The longest name, version or path of one: nobody signs most lists, and what is kept of one must fit into memory.
+const MOST_TEXT: usize = 1024;
 
 /// A package that a list has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,12 +121,18 @@ impl Parts {
 
     fn whole(self) -> Option<Hit> {
         let (base, file) = self.file?;
+        let (name, version, architecture) = (self.name?, self.version?, self.architecture?);
+        let texts = [&name, &version, &architecture, &file];
+        let long = |text: &String| text.len() > MOST_TEXT;
+        if texts.into_iter().any(long) || base.as_ref().is_some_and(long) {
+            return None;
+        }
         Some(Hit {
             package: Package {
                 family: Family::Rpm,
-                name: self.name?,
-                version: self.version?,
-                architecture: self.architecture?,
+                name,
+                version,
+                architecture,
             },
             file,
             base,
@@ -158,6 +166,8 @@ mod tests {
         let list = LIST.replace("epoch=\"0\" ver=\"5.1\" rel", "epoch=\"1\" ver=\"5.1\" rel");
         let found = hits(list.as_bytes(), &names).unwrap();
         assert_eq!(found[0].package.version, "1:5.1-9.el9");
+        let long = LIST.replace("Packages/b", &"x".repeat(MOST_TEXT));
+        assert!(hits(long.as_bytes(), &names).unwrap().is_empty());
         assert!(
             hits(LIST.as_bytes(), &["gzip".to_owned()].into())
                 .unwrap()
