@@ -3,6 +3,8 @@
 //! MD5 and SHA-1 are no proof against a forger; they are what dpkg's and apk's databases hold, against which a file is
 //! compared for damage.
 
+pub mod lanes;
+
 use std::fmt;
 
 use md5::Digest as _;

@@ -32,18 +32,15 @@ pub(crate) fn check(
     buffer: &mut [u8],
     done: &mut dyn FnMut(u64),
 ) -> Option<Difference> {
-    let length = known.st_size as u64;
-    if length > LONGEST_HOLE && (known.st_blocks as u64).saturating_mul(512) < length / 2 {
+    if is_hole(known) {
         return Some(Difference::Content { is: None, must });
     }
+    let length = known.st_size as u64;
     let mut hasher = Hasher::new(must.algorithm());
     let (mut offset, mut asked) = (0, 0);
     // Asking for the end as well would be one system call in six.
     while offset < length {
-        if length > BY_ITSELF && offset + AHEAD / 2 >= asked && asked < length {
-            let _ = rustix::fs::fadvise(file, asked, NonZeroU64::new(AHEAD), Advice::WillNeed);
-            asked += AHEAD;
-        }
+        ask_ahead(file, length, offset, &mut asked);
         match file.read_at(buffer, offset) {
             Ok(0) => break,
             Ok(count) => {
@@ -61,6 +58,20 @@ pub(crate) fn check(
     }
     let is = hasher.finish();
     (is != must).then_some(Difference::Content { is: Some(is), must })
+}
+
+/// Whether it is so long, and so little of it there, that nobody wants it read.
+pub(crate) fn is_hole(known: &Stat) -> bool {
+    let length = known.st_size as u64;
+    length > LONGEST_HOLE && (known.st_blocks as u64).saturating_mul(512) < length / 2
+}
+
+/// Asks for what comes behind `offset` of a long file, of which everything before `asked` was asked for.
+pub(crate) fn ask_ahead(file: &File, length: u64, offset: u64, asked: &mut u64) {
+    if length > BY_ITSELF && offset + AHEAD / 2 >= *asked && *asked < length {
+        let _ = rustix::fs::fadvise(file, *asked, NonZeroU64::new(AHEAD), Advice::WillNeed);
+        *asked += AHEAD;
+    }
 }
 
 /// What is said of a file whose byte `offset` could not be read.

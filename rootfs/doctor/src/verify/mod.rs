@@ -9,6 +9,7 @@ mod collect;
 mod folders;
 mod read;
 mod report;
+mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use kedge_digest::Algorithm;
+use kedge_digest::lanes::LANES;
 use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 
-use super::batch::Batch;
+use super::batch::{Batch, Check};
 use super::folders::Folders;
+use super::side_by_side::{self, Slot};
 use crate::Difference;
 use crate::compare::{cannot_open, open};
 use crate::content;
@@ -84,44 +87,93 @@ struct Reader<'a> {
     wrong: Sender<Wrong>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Files of which MD5 is wanted go side by side, and the others as they come.
     fn run(&self) {
         let mut folders = Folders::new(self.root);
         let mut buffer = vec![0; content::BUFFER];
+        let mut queue: &[Place] = &[];
+        let mut slots: Vec<Slot<'a>> = Vec::with_capacity(LANES);
+        let mut rooms: Vec<Box<[u8]>> = Vec::new();
         loop {
-            let from = self.next.fetch_add(NEIGHBOURS, Ordering::Relaxed);
-            let Some(rest) = self.order.get(from..).filter(|rest| !rest.is_empty()) else {
-                return;
-            };
-            for &place in &rest[..rest.len().min(NEIGHBOURS)] {
+            while slots.len() < LANES
+                && let Some(place) = self.next(&mut queue)
+            {
                 if interrupt::pressed_already() {
                     return;
                 }
-                self.one(place, &mut folders, &mut buffer);
+                slots.extend(self.begin(place, &mut folders, &mut buffer, &mut rooms));
+            }
+            if slots.is_empty() || interrupt::pressed_already() {
+                return;
+            }
+            let mut done = |count| {
+                self.done.fetch_add(count, Ordering::Relaxed);
+            };
+            let mut index = 0;
+            while index < slots.len() {
+                match slots[index].fill(self.root, &mut done) {
+                    Ok(()) => index += 1,
+                    Err(difference) => {
+                        let slot = slots.swap_remove(index);
+                        self.tell(slot.check, slot.path, Some(*difference));
+                        rooms.push(slot.room);
+                    }
+                }
+            }
+            side_by_side::hash(&mut slots);
+            for slot in slots.extract_if(.., |slot| slot.is_done()) {
+                self.tell(slot.check, slot.path, slot.difference());
+                rooms.push(slot.room);
             }
         }
     }
 
-    fn one(&self, (batch, index): Place, folders: &mut Folders, buffer: &mut [u8]) {
+    /// The next file, out of neighbours that this thread alone reads.
+    fn next(&self, queue: &mut &'a [Place]) -> Option<Place> {
+        if queue.is_empty() {
+            let from = self.next.fetch_add(NEIGHBOURS, Ordering::Relaxed);
+            let rest = self.order.get(from..).unwrap_or_default();
+            *queue = &rest[..rest.len().min(NEIGHBOURS)];
+        }
+        let (&first, rest) = queue.split_first()?;
+        *queue = rest;
+        Some(first)
+    }
+
+    /// Opens a file; when it goes by itself, all is done with it.
+    fn begin(
+        &self,
+        (batch, index): Place,
+        folders: &mut Folders,
+        buffer: &mut [u8],
+        rooms: &mut Vec<Box<[u8]>>,
+    ) -> Option<Slot<'a>> {
         let batch = &self.batches[batch as usize];
         let check = &batch.checks[index as usize];
-        let Some((path, digest)) = batch.wanted(check) else {
-            return;
-        };
+        let (path, must) = batch.wanted(check)?;
         let opened = match check.regular {
             true => folders.open_regular(path),
             false => open(self.root, path),
         };
         let difference = match opened {
+            Ok((file, stat)) if must.algorithm() == Algorithm::Md5 && !content::is_hole(&stat) => {
+                let room = rooms.pop().unwrap_or_else(side_by_side::room);
+                return Some(Slot::new(check, path, must, (file, &stat), room));
+            }
             Ok((file, stat)) => {
                 let mut done = |count| {
                     self.done.fetch_add(count, Ordering::Relaxed);
                 };
-                let file = (&file, &stat);
-                content::check(self.root, path, file, digest, buffer, &mut done)
+                content::check(self.root, path, (&file, &stat), must, buffer, &mut done)
             }
             Err(error) => Some(cannot_open(error)),
         };
+        self.tell(check, path, difference);
+        None
+    }
+
+    fn tell(&self, check: &Check, path: &Path, difference: Option<Difference>) {
         if difference.is_some() || check.suspect {
             // It fails only when the receiver is gone, and with it everybody who wants to know.
             let _ = self.wrong.send((check.package, path.into(), difference));

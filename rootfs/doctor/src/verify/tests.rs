@@ -273,3 +273,36 @@ fn a_batch_is_bounded_and_misses_nothing() {
     assert!(rounds > 1, "{rounds}");
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// Files of all lengths go side by side, with both digests; one byte in every third of them is another.
+#[test]
+fn files_of_all_lengths_are_read_to_their_last_byte() {
+    let folder = folder("lengths");
+    let lengths = [
+        0, 1, 55, 56, 63, 64, 65, 119, 120, 4095, 32_767, 32_768, 32_769, 100_003,
+    ];
+    let (mut entries, mut expected) = (Vec::new(), Vec::new());
+    for number in 0..300 {
+        let length = lengths[number % lengths.len()];
+        let mut content: Vec<u8> = (0..length).map(|i| (i * 31 + number) as u8).collect();
+        let path = format!("usr/lib/{number:03}");
+        let algorithm = [Algorithm::Md5, Algorithm::Sha256][usize::from(number % 10 == 0)];
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(&content);
+        let kind = Kind::File {
+            size: None,
+            digest: Some(hasher.finish()),
+        };
+        entries.push(entry(&path, kind));
+        if number % 3 == 0 && length > 0 {
+            // The first, the last, or one in between.
+            content[[0, length - 1, length / 2][number / 3 % 3]] ^= 0x10;
+            expected.push(format!("{path}: content"));
+        }
+        write(folder.join(&path), &content, 0o644);
+    }
+    let (found, tally) = found(&folder, entries);
+    assert_eq!(found, expected);
+    assert_eq!(tally.files, 300);
+    std::fs::remove_dir_all(folder).unwrap();
+}
