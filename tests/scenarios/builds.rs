@@ -17,7 +17,7 @@ use kedge_tests::{Folder, out, scenario};
 
 /// How long one build may take: cargo compiles two workspaces' worth beside other scenarios. Not long
 /// enough for a kernel, which must be in the cache.
-const BUILD: Duration = Duration::from_secs(600);
+const BUILD: Duration = Duration::from_secs(840);
 
 #[test]
 fn a_build_elsewhere_gives_the_same_bytes_and_survives_what_may_happen() {
