@@ -9,13 +9,13 @@ mod server;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use kedge_tests::Folder;
+use anyhow::{Result, ensure};
 use kedge_tests::child::{Child, output};
+use kedge_tests::{Folder, Memory};
 use server::{Loopback, kedge, until};
 
 /// Bytes of one download.
@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     // In memory: no disk takes part.
     let memory = Memory::new()?;
     let mut zeros = std::io::Read::take(File::open("/dev/zero")?, SIZE);
-    std::io::copy(&mut zeros, &mut File::create(memory.0.join("big"))?)?;
-    let nginx = nginx(folder.path(), &memory.0, &network)?;
+    std::io::copy(&mut zeros, &mut File::create(memory.path().join("big"))?)?;
+    let nginx = nginx(folder.path(), memory.path(), &network)?;
     println!(
         "\n| {} MiB | fetch MB/s | curl MB/s | of curl's | fetch MB | curl MB |",
         SIZE >> 20
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     for (scheme, port) in ["http", "https"].into_iter().zip(PORTS) {
         for to in ["/dev/null", "file"] {
             let to = match to {
-                "file" => memory.0.join("copy"),
+                "file" => memory.path().join("copy"),
                 to => to.into(),
             };
             let url = format!("{scheme}://localhost:{port}/big");
@@ -212,21 +212,4 @@ fn nginx(folder: &Path, root: &Path, network: &Loopback) -> Result<Child> {
         Ok(output(&mut probe, Some(&network.namespaces)).is_ok())
     })?;
     Ok(child)
-}
-
-/// A folder in memory that goes with this.
-struct Memory(PathBuf);
-
-impl Memory {
-    fn new() -> Result<Self> {
-        let path = Path::new("/dev/shm").join(format!("kedge-bench-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kedge_tests::Folder;
 use kedge_tests::child::{Child, output};
+use kedge_tests::{Folder, Memory};
 use server::{PORT, Server, resident, until};
 
 /// Bytes of one transfer.
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     let openssh = openssh(&server)?;
     // In memory: no disk takes part.
     let memory = Memory::new()?;
-    let big = memory.0.join("big");
+    let big = memory.path().join("big");
     let mut zeros = std::io::Read::take(File::open("/dev/zero")?, SIZE);
     std::io::copy(&mut zeros, &mut File::create(&big)?)?;
     println!(
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             for (port, times) in [PORT, OPENSSH].into_iter().zip(&mut times) {
-                times.push(way.run(&server, port, &memory.0)?);
+                times.push(way.run(&server, port, memory.path())?);
             }
         }
         let [kedge, other] = times.map(|times| SIZE as f64 / 1e6 / median(times).as_secs_f64());
@@ -78,23 +78,6 @@ fn main() -> Result<()> {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
-}
-
-/// A folder in memory that goes with this.
-struct Memory(PathBuf);
-
-impl Memory {
-    fn new() -> Result<Self> {
-        let path = Path::new("/dev/shm").join(format!("kedge-bench-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kedge_digest::lanes::{BLOCK, LANES, Lane, MOST_PADDING, hash, pad};
+use kedge_digest::lanes::{Content, LANES, hash_all, room};
 use kedge_digest::{Algorithm, Digest};
 use kedge_tests::child::{Child, output};
 use kedge_tests::command::finish;
@@ -24,9 +24,6 @@ const ROUNDS: usize = 5;
 
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(1200);
-
-/// What of a file is read at once: what of all of them is hashed together stays in a core's cache.
-const PIECE: usize = 32 << 10;
 
 /// Threads a core that read for the ceiling: with one a disk waits for us, and that is no ceiling.
 const READERS: usize = 4;
@@ -262,31 +259,26 @@ fn processors() -> usize {
 fn read_and_hash(listed: &[Listed]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<(&Listed, File, Content)> = Vec::new();
         loop {
             while open.len() < LANES
                 && let Some(file) = listed.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                open.push(Open::new(file)?);
+                open.push((file, File::open(&file.path)?, Content::new(room())));
             }
             if open.is_empty() {
                 return Ok(());
             }
-            for one in &mut open {
-                one.fill()?;
+            for (file, from, content) in &mut open {
+                content.fill(|at, piece| match at < file.size {
+                    true => from.read(piece),
+                    false => Ok(0),
+                })?;
             }
-            let count = open.iter().map(Open::blocks).min().unwrap_or(0);
-            let mut lanes = Vec::with_capacity(LANES);
-            let mut contents: Vec<&[u8]> = Vec::with_capacity(LANES);
-            for one in &mut open {
-                contents.push(&one.room[one.start..one.end]);
-                lanes.push(&mut one.lane);
-                one.start += count * BLOCK;
-            }
-            hash(&mut lanes, &contents, count);
-            for one in open.extract_if(.., |one| one.ended && one.blocks() == 0) {
-                let path = one.file.path.display();
-                ensure!(one.lane.finish() == one.file.digest, "{path} is damaged");
+            hash_all(open.iter_mut().map(|(.., content)| content));
+            for (file, _, content) in open.extract_if(.., |(.., content)| content.is_done()) {
+                let path = file.path.display();
+                ensure!(content.finish().0 == file.digest, "{path} is damaged");
             }
         }
     };
@@ -301,55 +293,6 @@ fn read_and_hash(listed: &[Listed]) -> Result<()> {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
     })
-}
-
-/// A file that is being read for the ceiling.
-struct Open<'a> {
-    file: &'a Listed,
-    content: File,
-    length: u64,
-    lane: Lane,
-    room: Vec<u8>,
-    start: usize,
-    end: usize,
-    ended: bool,
-}
-
-impl<'a> Open<'a> {
-    fn new(file: &'a Listed) -> Result<Self> {
-        Ok(Self {
-            file,
-            content: File::open(&file.path)?,
-            length: 0,
-            lane: Lane::default(),
-            room: vec![0; BLOCK + PIECE + MOST_PADDING],
-            start: 0,
-            end: 0,
-            ended: false,
-        })
-    }
-
-    fn blocks(&self) -> usize {
-        (self.end - self.start) / BLOCK
-    }
-
-    fn fill(&mut self) -> Result<()> {
-        while self.blocks() == 0 && !self.ended {
-            self.room.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            let count = match self.length < self.file.size {
-                true => self.content.read(&mut self.room[self.end..][..PIECE])?,
-                false => 0,
-            };
-            if count == 0 {
-                self.end += pad(self.length, &mut self.room[self.end..]);
-                self.ended = true;
-            }
-            self.end += count;
-            self.length += count as u64;
-        }
-        Ok(())
-    }
 }
 
 /// What this process and those that it waited for have had of the processors so far, in seconds (proc_pid_stat(5), fields 14 to 17

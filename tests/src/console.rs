@@ -168,7 +168,8 @@ impl Console {
         self.log.pieces(then)
     }
 
-    /// Types a line as a person does, and waits until `prompt` comes again, and nothing behind it.
+    /// Types a line as a person does, and waits until `prompt` comes again, and nothing behind it. The kernel's messages are
+    /// taken out, as by [`Self::try_run`]: a slow host is enough for one.
     pub fn type_line(&mut self, line: &str, prompt: &str, timeout: Duration) -> Result<String> {
         for char in line.chars() {
             self.send(&char.to_string())?;
@@ -177,11 +178,9 @@ impl Console {
         let from = self.now();
         self.send("\n")?;
         let what = format!("{prompt:?} after `{line}` on {}", self.name);
-        let text = self.log.wait(&what, timeout, |data| {
-            let text = without_escapes(&String::from_utf8_lossy(&data[from..]));
-            let (_, after) = text.split_once('\n')?;
-            Some(after.strip_suffix(prompt)?.to_owned())
-        })?;
+        let text = self
+            .log
+            .wait(&what, timeout, |data| reply(&data[from..], prompt))?;
         self.seen = self.now();
         Ok(text)
     }
@@ -262,9 +261,16 @@ impl Console {
     }
 }
 
+/// What came between the end of the typed line and the next prompt, once that is there.
+fn reply(data: &[u8], prompt: &str) -> Option<String> {
+    let text = plain(data);
+    let (_, after) = text.split_once('\n')?;
+    Some(after.strip_suffix(prompt)?.to_owned())
+}
+
 /// The answer to command number `n`, once it is whole.
 fn answer(data: &[u8], n: u32) -> Option<Output> {
-    let text = without_kernel_messages(&without_escapes(&String::from_utf8_lossy(data)));
+    let text = plain(data);
     let begin = format!("@@begin{n}\n");
     let end = format!("@@end{n}:");
     let body = &text[text.find(&begin)? + begin.len()..];
@@ -280,6 +286,11 @@ fn answer(data: &[u8], n: u32) -> Option<Output> {
 pub(crate) fn find(data: &[u8], needle: &[u8]) -> Option<usize> {
     data.windows(needle.len())
         .position(|window| window == needle)
+}
+
+/// What programs wrote: without escape sequences, and without what the kernel said.
+fn plain(data: &[u8]) -> String {
+    without_kernel_messages(&without_escapes(&String::from_utf8_lossy(data)))
 }
 
 /// Takes out control sequences (ECMA-48 CSI) and carriage returns.
@@ -375,6 +386,15 @@ mod tests {
                 status: 0
             }
         );
+    }
+
+    #[test]
+    fn kernel_messages_are_taken_out_of_what_a_typed_line_gave() {
+        let reply = |text: &str| reply(text.as_bytes(), "# ");
+        let late = "\r\n[   10.556081] hrtimer: interrupt took 8877673 ns\r\nbroken\r\n";
+        assert_eq!(reply(&format!("{late}# ")), Some("broken\n".into()));
+        assert_eq!(reply("\r\na\r\n# [    1.000001] x\r\n"), Some("a\n".into()));
+        assert_eq!(reply("\r\na\r\n# b"), None);
     }
 
     #[test]

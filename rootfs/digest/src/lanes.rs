@@ -4,7 +4,9 @@
 //! little else than wait. With eight contents in the eight lanes of a register it waits for eight at once. A package database
 //! has many thousands of files, so there are always eight.
 //!
-//! Who uses this keeps a [`Lane`] for each content, gives whole blocks, and at the end what [`pad`] writes behind the content.
+//! Who uses this keeps a [`Content`] for each, fills all of them, and hashes what all of them have with [`hash_all`].
+
+use std::io;
 
 use crate::Digest;
 
@@ -12,14 +14,14 @@ use crate::Digest;
 pub const LANES: usize = 8;
 
 /// MD5 takes so many bytes at a time.
-pub const BLOCK: usize = 64;
+const BLOCK: usize = 64;
 
 /// The most that [`pad`] writes.
-pub const MOST_PADDING: usize = BLOCK + 8;
+const MOST_PADDING: usize = BLOCK + 8;
 
 /// What is known of one content so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane([u32; 4]);
+struct Lane([u32; 4]);
 
 impl Default for Lane {
     /// Nothing hashed yet (section 3.3).
@@ -30,7 +32,7 @@ impl Default for Lane {
 
 impl Lane {
     /// The digest, when what [`pad`] wrote was hashed too.
-    pub fn finish(self) -> Digest {
+    fn finish(self) -> Digest {
         let mut digest = [0; 16];
         for (bytes, word) in digest.chunks_exact_mut(4).zip(self.0) {
             bytes.copy_from_slice(&word.to_le_bytes());
@@ -44,7 +46,7 @@ impl Lane {
 ///
 /// # Panics
 /// Where `room` has fewer than [`MOST_PADDING`] bytes.
-pub fn pad(length: u64, room: &mut [u8]) -> usize {
+fn pad(length: u64, room: &mut [u8]) -> usize {
     let filled = (length % BLOCK as u64) as usize;
     let zeros = (2 * BLOCK - 9 - filled) % BLOCK;
     room[0] = 0x80;
@@ -58,7 +60,7 @@ pub fn pad(length: u64, room: &mut [u8]) -> usize {
 ///
 /// # Panics
 /// Where there are more contents or lanes than [`LANES`], other than as many of both, or a content is shorter.
-pub fn hash(lanes: &mut [&mut Lane], contents: &[&[u8]], count: usize) {
+fn hash(lanes: &mut [&mut Lane], contents: &[&[u8]], count: usize) {
     assert_eq!(lanes.len(), contents.len());
     let length = count * BLOCK;
     match contents {
@@ -85,6 +87,101 @@ pub fn hash(lanes: &mut [&mut Lane], contents: &[&[u8]], count: usize) {
             }
         }
     }
+}
+
+/// One read: of all contents together, small enough to stay in the processor's second cache until it is hashed.
+const PIECE: usize = 32 << 10;
+
+/// Room for a piece, what is left of the one before it, and the padding.
+pub fn room() -> Box<[u8]> {
+    vec![0; BLOCK + PIECE + MOST_PADDING].into()
+}
+
+/// One content, as it is read.
+#[derive(Debug)]
+pub struct Content {
+    lane: Lane,
+    /// What was read and not yet hashed is at `start..end` of it.
+    room: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// How much was read.
+    length: u64,
+    /// The padding is there.
+    ended: bool,
+}
+
+impl Content {
+    /// Nothing of it read yet; `room` is what [`room`] makes.
+    pub fn new(room: Box<[u8]>) -> Content {
+        Content {
+            lane: Lane::default(),
+            room,
+            start: 0,
+            end: 0,
+            length: 0,
+            ended: false,
+        }
+    }
+
+    /// How many whole blocks wait.
+    fn blocks(&self) -> usize {
+        (self.end - self.start) / BLOCK
+    }
+
+    /// How much was read: where the next read begins.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Sees to it that a block waits: `read` gets the place of the next byte, and room; 0 is the end.
+    ///
+    /// # Errors
+    /// Those of `read`; nothing is lost by one, and it may be called again.
+    pub fn fill(
+        &mut self,
+        mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        while self.blocks() == 0 && !self.ended {
+            self.room.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            let count = read(self.length, &mut self.room[self.end..][..PIECE])?;
+            if count == 0 {
+                self.end += pad(self.length, &mut self.room[self.end..]);
+                self.ended = true;
+            }
+            self.end += count;
+            self.length += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether all of it is hashed.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.blocks() == 0
+    }
+
+    /// The digest, when all of it is hashed; and the room, for another.
+    pub fn finish(self) -> (Digest, Box<[u8]>) {
+        (self.lane.finish(), self.room)
+    }
+}
+
+/// Hashes as many blocks of each as all of them have.
+///
+/// # Panics
+/// Where there are more than [`LANES`].
+pub fn hash_all<'a>(contents: impl Iterator<Item = &'a mut Content>) {
+    let mut contents: Vec<&mut Content> = contents.collect();
+    let count = contents.iter().map(|one| one.blocks()).min().unwrap_or(0);
+    let mut lanes = Vec::with_capacity(LANES);
+    let mut slices: Vec<&[u8]> = Vec::with_capacity(LANES);
+    for one in &mut contents {
+        slices.push(&one.room[one.start..one.end]);
+        lanes.push(&mut one.lane);
+        one.start += count * BLOCK;
+    }
+    hash(&mut lanes, &slices, count);
 }
 
 /// With the widest registers that there are.

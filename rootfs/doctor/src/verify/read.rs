@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use kedge_digest::Algorithm;
-use kedge_digest::lanes::LANES;
+use kedge_digest::lanes::{LANES, room};
 use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 
@@ -117,14 +117,16 @@ impl<'a> Reader<'a> {
                     Err(difference) => {
                         let slot = slots.swap_remove(index);
                         self.tell(slot.check, slot.path, Some(*difference));
-                        rooms.push(slot.room);
+                        rooms.push(slot.finish().1);
                     }
                 }
             }
             side_by_side::hash(&mut slots);
             for slot in slots.extract_if(.., |slot| slot.is_done()) {
-                self.tell(slot.check, slot.path, slot.difference());
-                rooms.push(slot.room);
+                let (check, path) = (slot.check, slot.path);
+                let (difference, room) = slot.finish();
+                self.tell(check, path, difference);
+                rooms.push(room);
             }
         }
     }
@@ -158,7 +160,7 @@ impl<'a> Reader<'a> {
         };
         let difference = match opened {
             Ok((file, stat)) if must.algorithm() == Algorithm::Md5 && !content::is_hole(&stat) => {
-                let room = rooms.pop().unwrap_or_else(side_by_side::room);
+                let room = rooms.pop().unwrap_or_else(room);
                 return Some(Slot::new(check, path, must, (file, &stat), room));
             }
             Ok((file, stat)) => {
