@@ -10,8 +10,8 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::Accounts;
-use crate::content;
 pub use crate::device::Sector;
+use crate::reading::{self, BUFFER};
 
 /// One way in which they differ.
 #[derive(Debug)]
@@ -89,9 +89,9 @@ pub fn compare(root: &Sysroot, accounts: &Accounts, entry: &Entry) -> Vec<Differ
         let opened = open(root, &entry.path);
         differences.extend(match opened {
             Ok((file, stat)) => {
-                let mut buffer = vec![0; content::BUFFER];
+                let mut buffer = vec![0; BUFFER];
                 let file = (&file, &stat);
-                content::check(root, &entry.path, file, must, &mut buffer, &mut |_| {})
+                reading::check(root, &entry.path, file, must, &mut buffer, &mut |_| {})
             }
             Err(error) => Some(cannot_open(error)),
         });

@@ -1,18 +1,17 @@
 //! Everything that is known to be wrong with a file: against the database, as an ELF file, as a file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kedge_elf::{Finding, Severity};
-use kedge_packages::{Database, Entry, Kind, Package};
+use kedge_packages::{Database, Kind};
 use kedge_sysroot::{Sysroot, kind_name};
 use rustix::fs::{FileType, Stat};
 
 use crate::closure::LONGEST_OBJECT;
-use crate::compare::{cannot_open, compare, excused};
-use crate::{Accounts, Difference, content};
+use crate::compare::cannot_open;
+use crate::owned::{Owned, owners};
+use crate::{Accounts, Difference, reading};
 
 /// A disk's blocks and a file system's: what a disk loses is a multiple of these.
 const BLOCK: usize = 4096;
@@ -32,19 +31,6 @@ pub enum Gravity {
     Fatal,
 }
 
-/// What one package says about a file.
-#[derive(Debug)]
-pub struct Owned {
-    /// Which package.
-    pub package: Package,
-    /// What the database says.
-    pub entry: Entry,
-    /// In what the file differs, worst first, without what is excused.
-    pub differences: Vec<Difference>,
-    /// A configuration file that was changed: no fault.
-    pub changed: bool,
-}
-
 /// What stands against a file with no database's help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oddity {
@@ -61,19 +47,18 @@ pub struct Examined {
     pub path: PathBuf,
     /// What packages say of it; more than one may own it, or none.
     pub owned: Vec<Owned>,
-    /// What is wrong with it as an ELF file.
+    /// What is wrong with it as an ELF file; nothing is when it is proven.
     pub elf: Vec<Finding>,
     /// What is wrong with it as a file.
     pub oddities: Vec<Oddity>,
-    /// Its content is what some database says: what [`Self::elf`] has then is how it was made.
-    pub proven: bool,
+    /// Its content is what some database says.
+    proven: bool,
 }
 
 impl Examined {
     /// How bad it is.
     pub fn gravity(&self) -> Gravity {
         let elf = self.elf.iter().map(|finding| match finding.severity {
-            _ if self.proven => Gravity::Whole,
             Severity::Odd => Gravity::Odd,
             Severity::Damage => Gravity::Damaged,
             Severity::Fatal => Gravity::Fatal,
@@ -136,90 +121,6 @@ pub fn examine_all(
     both.map(|(path, owned)| look(root, path, owned)).collect()
 }
 
-/// What the databases say of each path, compared.
-fn owners(
-    root: &Sysroot,
-    databases: &[Box<dyn Database + '_>],
-    accounts: &Accounts,
-    paths: &[PathBuf],
-    complaints: &mut Vec<kedge_packages::Error>,
-) -> Vec<Vec<Owned>> {
-    let mut owned: Vec<Vec<Owned>> = paths.iter().map(|_| Vec::new()).collect();
-    let mut places = Places::new(root);
-    let wanted: Vec<PathBuf> = paths.iter().map(|path| places.of(path)).collect();
-    let mut by_name: HashMap<OsString, Vec<usize>> = HashMap::new();
-    for (index, path) in wanted.iter().enumerate() {
-        let name = path.file_name().unwrap_or_default();
-        by_name.entry(name.to_os_string()).or_default().push(index);
-    }
-    for database in databases {
-        let asked: Vec<&Path> = wanted.iter().map(PathBuf::as_path).collect();
-        let packages: BTreeSet<usize> = match database.owners(&asked) {
-            Ok(owners) => owners.into_iter().flatten().collect(),
-            Err(error) => {
-                complaints.push(error);
-                continue;
-            }
-        };
-        for index in packages {
-            let Some(package) = database.packages().get(index) else {
-                continue;
-            };
-            let read = database.entries(index, &mut |entry| {
-                let Some(same) = entry.path.file_name().and_then(|name| by_name.get(name)) else {
-                    return;
-                };
-                for &at in same {
-                    if entry.path != paths[at] && places.of(&entry.path) != wanted[at] {
-                        continue;
-                    }
-                    let all = compare(root, accounts, &entry);
-                    let changed = !all.is_empty();
-                    let differences: Vec<_> =
-                        all.into_iter().filter(|d| !excused(&entry, d)).collect();
-                    owned[at].push(Owned {
-                        package: package.clone(),
-                        entry: entry.clone(),
-                        changed: changed && differences.is_empty(),
-                        differences,
-                    });
-                }
-            });
-            complaints.extend(read.err());
-        }
-    }
-    owned
-}
-
-/// Paths with the links of their folders followed, but not the last name's: what makes two names of `/lib` and `/usr/lib` one.
-struct Places<'a> {
-    root: &'a Sysroot,
-    folders: BTreeMap<PathBuf, PathBuf>,
-}
-
-impl<'a> Places<'a> {
-    fn new(root: &'a Sysroot) -> Places<'a> {
-        Places {
-            root,
-            folders: BTreeMap::new(),
-        }
-    }
-
-    fn of(&mut self, path: &Path) -> PathBuf {
-        let path = path.strip_prefix("/").unwrap_or(path);
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return path.into();
-        };
-        if let Some(real) = self.folders.get(folder) {
-            return real.join(name);
-        }
-        let real = self.root.real_path(folder);
-        let real = real.unwrap_or_else(|_| folder.into());
-        self.folders.insert(folder.into(), real.clone());
-        real.join(name)
-    }
-}
-
 /// The file itself.
 fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
     let path = path.strip_prefix("/").unwrap_or(path);
@@ -248,6 +149,8 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
             match kind {
                 // What a link leads to is another file, with owners of its own.
                 FileType::RegularFile if is_link(root, path) => {}
+                // However odd it is, that is how it was made.
+                FileType::RegularFile if examined.proven => {}
                 FileType::RegularFile => inside(root, &stat, &mut examined),
                 FileType::Directory => {}
                 _ => examined.say(Gravity::Fatal, format!("it is a {}", kind_name(kind))),
@@ -302,10 +205,10 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
     };
     if kedge_elf::is_elf(&bytes) {
         examined.elf = kedge_elf::check(&bytes);
-        if !examined.proven && examined.elf.is_empty() {
+        if examined.elf.is_empty() {
             by_hand(&bytes, examined);
         }
-    } else if !examined.proven {
+    } else {
         zeros(&bytes, examined);
     }
 }
@@ -323,7 +226,7 @@ fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Differe
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let difference = content::unreadable(root, path, &file, filled as u64, &error);
+                let difference = reading::unreadable(root, path, &file, filled as u64, &error);
                 return Err(Box::new(difference));
             }
         }

@@ -15,7 +15,6 @@ mod accounts;
 mod arguments;
 pub mod closure;
 mod compare;
-mod content;
 mod device;
 mod examine;
 #[cfg(test)]
@@ -24,7 +23,9 @@ mod extent;
 #[doc(hidden)]
 pub mod fuzz;
 mod mounted;
+mod owned;
 mod program;
+mod reading;
 pub mod shown;
 mod system;
 mod trouble;
@@ -41,7 +42,8 @@ use kedge_sysroot::Sysroot;
 pub use accounts::Accounts;
 pub use arguments::HELP;
 pub use compare::{Difference, Sector, compare, excused};
-pub use examine::{Examined, Gravity, Oddity, Owned, examine, examine_all};
+pub use examine::{Examined, Gravity, Oddity, examine, examine_all};
+pub use owned::Owned;
 pub use trouble::Trouble;
 
 use arguments::Question;

@@ -129,9 +129,6 @@ impl Trouble {
 
 /// What the dynamic linker says, which may be what brought somebody here, and why.
 fn as_elf(examined: &Examined) -> Vec<(&'static str, String)> {
-    if examined.proven {
-        return Vec::new();
-    }
     // One damaged block makes hundreds of findings, and the first of each kind say it.
     let mut shown: Vec<&Finding> = Vec::new();
     for finding in &examined.elf {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_doctor::shown::typed;
 use kedge_doctor::{Gravity, examine};
-use kedge_elf::{Object, Severity, is_elf};
+use kedge_elf::{Finding, Object, Severity, is_elf};
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
@@ -47,11 +47,8 @@ pub(crate) fn remains(
             _ => difference.word().to_string(),
         })
         .collect();
-    // What is what the database says is whole, however odd it was made.
-    let elf = examined
-        .elf
-        .iter()
-        .filter(|finding| !examined.proven && finding.severity >= Severity::Damage);
+    let damaged = |finding: &&Finding| finding.severity >= Severity::Damage;
+    let elf = examined.elf.iter().filter(damaged);
     remains.extend(elf.map(|finding| finding.text.clone()));
     let odd = examined
         .oddities

@@ -1,20 +1,16 @@
 //! The first pass: what the databases say, beside what can be told without reading a file.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kedge_packages::{Database, Entry, Kind};
 use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 
-use super::batch::{Batch, Seen};
-use super::folders::Folders;
+use crate::Accounts;
 use crate::compare::{excused, judge};
-use crate::device::Device;
-use crate::{Accounts, extent};
+use crate::reading::{Batch, DiskOrder, Folders, Seen};
 
 /// What all threads together may collect: a hundred thousand files, so that all stays under 64 MB.
 pub(super) const MOST: usize = 12 << 20;
@@ -27,7 +23,7 @@ pub(super) struct Collector<'a> {
     next: AtomicUsize,
     /// Packages that did not fit, and how many of their entries have been looked at.
     rest: Mutex<Vec<(usize, usize)>>,
-    devices: Mutex<HashMap<u64, (u64, bool)>>,
+    disk: DiskOrder,
 }
 
 impl<'a> Collector<'a> {
@@ -42,7 +38,7 @@ impl<'a> Collector<'a> {
             accounts,
             next: AtomicUsize::new(0),
             rest: Mutex::new(Vec::new()),
-            devices: Mutex::new(HashMap::new()),
+            disk: DiskOrder::default(),
         }
     }
 
@@ -123,7 +119,7 @@ impl<'a> Collector<'a> {
         match judged.content {
             Some(digest) => {
                 let seen = Seen {
-                    order: self.order(&entry.path, &stat, folders),
+                    order: self.disk.place(&entry.path, &stat, folders),
                     inode: stat.st_ino,
                     size: stat.st_size as u64,
                     regular,
@@ -136,33 +132,5 @@ impl<'a> Collector<'a> {
             }
             None => {}
         }
-    }
-
-    /// In which order it is read.
-    fn order(&self, path: &Path, stat: &Stat, folders: &mut Folders) -> u64 {
-        let (device, rotates) = self.device(stat);
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let place = match rotates {
-            true if regular => {
-                let file = folders.open_regular(path).ok();
-                file.and_then(|(file, _)| extent::physical(&file, 0))
-            }
-            _ => Some(stat.st_ino),
-        };
-        // Nobody has more than 2^56 bytes, or 256 file systems in one tree; if so, the order is not the best.
-        let place = place.unwrap_or(0) & (u64::MAX >> 8);
-        device << 56 | place
-    }
-
-    /// A number for the device, and whether it rotates.
-    fn device(&self, stat: &Stat) -> (u64, bool) {
-        let Ok(mut devices) = self.devices.lock() else {
-            return (0, false);
-        };
-        let number = devices.len() as u64;
-        *devices.entry(stat.st_dev).or_insert_with(|| {
-            let rotates = Device::of(stat).is_some_and(|device| device.rotates());
-            (number, rotates)
-        })
     }
 }

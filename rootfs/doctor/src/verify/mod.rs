@@ -4,12 +4,8 @@
 //! everything but contents, [`read`] reads. What both find is compared once more, thoroughly, before it is told.
 
 mod arguments;
-mod batch;
 mod collect;
-mod folders;
-mod read;
 mod report;
-mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,19 +15,15 @@ use kedge_progress::{Progress, interrupt};
 use kedge_sysroot::Sysroot;
 
 use crate::compare::{excused, judge, rank};
+use crate::reading::{self, Batch, Wrong};
 use crate::{Accounts, Difference};
-use batch::Batch;
 use collect::Collector;
 
 pub use arguments::HELP;
 pub use report::{as_json, lines, main};
 
-/// Threads a core that read: most files are small, and a disk or an array answers several questions in the time of one.
-const READERS: usize = 4;
 /// Files that are read before what was found is told; a test has less of them.
 const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { 32 << 10 };
-/// Each of them has a buffer.
-const MOST_READERS: usize = 32;
 
 /// A file that is not as its package says.
 #[derive(Debug)]
@@ -118,15 +110,14 @@ pub fn survey(
         // What is to come is guessed by what there was.
         let share = collector.begun() as f64 / collector.total() as f64;
         progress.expect((tally.bytes as f64 / share) as u64);
-        let readers = (READERS * threads).min(MOST_READERS);
-        let order = read::order(&batches);
+        let order = reading::order(&batches);
         let mut told = before;
         // What is found takes more room than what is looked for, and all may be damaged.
         let mut parts = order.chunks(MOST_AT_ONCE);
         loop {
             let part = parts.next().unwrap_or_default();
             let mut done = 0;
-            let wrong = read::read(root, &batches, part, readers, &mut |bytes| {
+            let wrong = reading::read(root, &batches, part, &mut |bytes| {
                 done = bytes;
                 progress.set(told + bytes);
             });
@@ -182,7 +173,7 @@ impl Suspect {
 fn judge_again(
     collector: &Collector,
     batches: &mut [Batch],
-    wrong: Vec<read::Wrong>,
+    wrong: Vec<Wrong>,
     complaints: &mut Vec<String>,
 ) -> Vec<Damaged> {
     let mut suspects = Suspects::new();

@@ -11,8 +11,8 @@ use kedge_sysroot::Sysroot;
 use rustix::fs::Stat;
 
 use super::batch::Check;
+use super::content::{ask_ahead, unreadable};
 use crate::Difference;
-use crate::content::{ask_ahead, unreadable};
 
 /// One file.
 pub(super) struct Slot<'a> {

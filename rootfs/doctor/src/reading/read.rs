@@ -1,4 +1,4 @@
-//! The second pass: the files of a batch are read and hashed, in the order of the disk.
+//! The files of batches are read and hashed by several threads, in the order of the disk.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,31 +11,36 @@ use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 
 use super::batch::{Batch, Check};
+use super::content;
 use super::folders::Folders;
 use super::side_by_side::{self, Slot};
 use crate::Difference;
 use crate::compare::{cannot_open, open};
-use crate::content;
 
+/// Threads a core that read: most files are small, and a disk or an array answers several questions in the time of one.
+const READERS: usize = 4;
+/// Each of them has a buffer.
+const MOST_READERS: usize = 32;
 /// Neighbours on the disk that one thread reads.
 const NEIGHBOURS: usize = 16;
 /// How often the line that says how far it is may change.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A file that is not as it must be: package, path, and in what its content differs.
-pub(super) type Wrong = (u32, Box<Path>, Option<Difference>);
+pub(crate) type Wrong = (u32, Box<Path>, Option<Difference>);
 
 /// Where a check is: which batch, which in it.
-pub(super) type Place = (u16, u32);
+pub(crate) type Place = (u16, u32);
 
 /// Reads the files at these places of the batches; `tick` gets the count of bytes now and then.
-pub(super) fn read(
+pub(crate) fn read(
     root: &Sysroot,
     batches: &[Batch],
     order: &[Place],
-    threads: usize,
     tick: &mut dyn FnMut(u64),
 ) -> Vec<Wrong> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (READERS * cores).min(MOST_READERS);
     let next = AtomicUsize::new(0);
     let done = AtomicU64::new(0);
     let (sender, receiver) = channel();
@@ -46,6 +51,8 @@ pub(super) fn read(
                 root,
                 batches,
                 order,
+                // Few files are for all threads too.
+                neighbours: order.len().div_ceil(threads).clamp(1, NEIGHBOURS),
                 next: &next,
                 done: &done,
                 wrong: sender.clone(),
@@ -65,15 +72,15 @@ pub(super) fn read(
     wrong
 }
 
-/// All of them, as they lie on the disk.
-pub(super) fn order(batches: &[Batch]) -> Vec<Place> {
+/// All of them as they lie on the disk, but the long ones first.
+pub(crate) fn order(batches: &[Batch]) -> Vec<Place> {
     let mut order = Vec::with_capacity(batches.iter().map(|batch| batch.checks.len()).sum());
     for (number, batch) in (0..).zip(batches) {
         order.extend((0..batch.checks.len() as u32).map(|index| (number, index)));
     }
     order.sort_unstable_by_key(|&(batch, index): &Place| {
         let check = &batches[batch as usize].checks[index as usize];
-        (check.order, check.inode)
+        (!check.long, check.order, check.inode)
     });
     order
 }
@@ -82,6 +89,7 @@ struct Reader<'a> {
     root: &'a Sysroot,
     batches: &'a [Batch],
     order: &'a [Place],
+    neighbours: usize,
     next: &'a AtomicUsize,
     done: &'a AtomicU64,
     wrong: Sender<Wrong>,
@@ -134,9 +142,9 @@ impl<'a> Reader<'a> {
     /// The next file, out of neighbours that this thread alone reads.
     fn next(&self, queue: &mut &'a [Place]) -> Option<Place> {
         if queue.is_empty() {
-            let from = self.next.fetch_add(NEIGHBOURS, Ordering::Relaxed);
+            let from = self.next.fetch_add(self.neighbours, Ordering::Relaxed);
             let rest = self.order.get(from..).unwrap_or_default();
-            *queue = &rest[..rest.len().min(NEIGHBOURS)];
+            *queue = &rest[..rest.len().min(self.neighbours)];
         }
         let (&first, rest) = queue.split_first()?;
         *queue = rest;

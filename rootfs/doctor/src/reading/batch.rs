@@ -8,58 +8,62 @@ use kedge_digest::{Algorithm, Digest};
 
 /// A file whose content is to be compared.
 #[derive(Clone, Copy)]
-pub(super) struct Check {
+pub(crate) struct Check {
     /// Its place on the disk, or its inode: in this order they are read.
-    pub(super) order: u64,
+    pub(crate) order: u64,
     /// With the device in `order`'s high bits, tells hard links of one file.
-    pub(super) inode: u64,
+    pub(crate) inode: u64,
     /// Which package, counted over all databases.
-    pub(super) package: u32,
+    pub(crate) package: u32,
     algorithm: Algorithm,
     /// Where in `Batch::bytes` its path and then its digest are.
     path: u32,
     path_length: u32,
     /// A regular file by itself, as opposed to a link to one.
-    pub(super) regular: bool,
+    pub(crate) regular: bool,
+    /// It is longer than [`LONG`].
+    pub(crate) long: bool,
     /// Its metadata differ already: it is told whatever is in it.
-    pub(super) suspect: bool,
+    pub(crate) suspect: bool,
 }
 
+/// Longer files are begun before all others: at the end there is nothing else to be hashed beside them.
+const LONG: u64 = 1 << 20;
 /// A check, and its place in the order of reading.
 const A_CHECK: usize = size_of::<Check>() + 8;
 /// With what is kept until it is told.
 const A_SUSPECT: usize = 1000;
 
 /// What the first pass has seen of a file.
-pub(super) struct Seen {
-    pub(super) order: u64,
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    pub(super) regular: bool,
-    pub(super) suspect: bool,
+pub(crate) struct Seen {
+    pub(crate) order: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) regular: bool,
+    pub(crate) suspect: bool,
 }
 
 /// Some packages' files. It is emptied and filled again: room that grew and went would be three times of what is in it.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// What it may take in memory.
     most: usize,
-    pub(super) checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
     bytes: Vec<u8>,
     /// Files whose metadata differ, and whose content need not be read: package and path.
-    pub(super) suspects: Vec<(u32, Box<Path>)>,
+    pub(crate) suspects: Vec<(u32, Box<Path>)>,
     /// How much is to be read.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Paths that were looked at.
-    pub(super) paths: u64,
+    pub(crate) paths: u64,
     /// Regular files that the database has no checksum of.
-    pub(super) unknown: u64,
+    pub(crate) unknown: u64,
     /// What could not be read of the databases.
-    pub(super) complaints: Vec<String>,
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Batch {
     /// With room for `most` bytes, which is none until something is in it.
-    pub(super) fn new(most: usize) -> Batch {
+    pub(crate) fn new(most: usize) -> Batch {
         Batch {
             most,
             checks: Vec::with_capacity(most / A_CHECK),
@@ -73,7 +77,7 @@ impl Batch {
     }
 
     /// Nothing is in it again.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.checks.clear();
         self.bytes.clear();
         self.suspects = Vec::new();
@@ -81,11 +85,11 @@ impl Batch {
         (self.size, self.paths, self.unknown) = (0, 0, 0);
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.weight() >= self.most
     }
 
-    pub(super) fn push(&mut self, package: u32, path: &Path, digest: Digest, seen: &Seen) {
+    pub(crate) fn push(&mut self, package: u32, path: &Path, digest: Digest, seen: &Seen) {
         let start = self.bytes.len();
         let path = path.as_os_str().as_bytes();
         self.bytes.extend_from_slice(path);
@@ -99,17 +103,18 @@ impl Batch {
             path: u32::try_from(start).unwrap_or(u32::MAX),
             path_length: path.len() as u32,
             regular: seen.regular,
+            long: seen.size > LONG,
             suspect: seen.suspect,
         });
     }
 
     /// What it takes in memory, roughly.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.bytes.len() + A_CHECK * self.checks.len() + A_SUSPECT * self.suspects.len()
     }
 
     /// Path and digest of a check.
-    pub(super) fn wanted(&self, check: &Check) -> Option<(&Path, Digest)> {
+    pub(crate) fn wanted(&self, check: &Check) -> Option<(&Path, Digest)> {
         let (path, rest) = self
             .bytes
             .get(check.path as usize..)?

@@ -13,13 +13,13 @@ use rustix::io::Errno;
 const FOLDERS: usize = 16;
 
 /// Folders that are open, the last used in front.
-pub(super) struct Folders<'a> {
+pub(crate) struct Folders<'a> {
     root: &'a Sysroot,
     open: Vec<(PathBuf, OwnedFd)>,
 }
 
 impl<'a> Folders<'a> {
-    pub(super) fn new(root: &'a Sysroot) -> Folders<'a> {
+    pub(crate) fn new(root: &'a Sysroot) -> Folders<'a> {
         Folders {
             root,
             open: Vec::with_capacity(FOLDERS),
@@ -27,7 +27,7 @@ impl<'a> Folders<'a> {
     }
 
     /// Of the path itself.
-    pub(super) fn stat(&mut self, path: &Path) -> Result<Stat, Error> {
+    pub(crate) fn stat(&mut self, path: &Path) -> Result<Stat, Error> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return self.root.symlink_metadata(path);
         };
@@ -38,7 +38,7 @@ impl<'a> Folders<'a> {
 
     /// Opens what [`Self::stat`] has said is a regular file. Whoever sees a file by this name before it is opened again, as
     /// [`Sysroot::open_file`] does, pays twice; a device could only have come into its place since then, and is not read.
-    pub(super) fn open_regular(&mut self, path: &Path) -> Result<(File, Stat), Error> {
+    pub(crate) fn open_regular(&mut self, path: &Path) -> Result<(File, Stat), Error> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(self.error(path, Errno::ISDIR));
         };

@@ -1,0 +1,14 @@
+//! Reading what files contain, and holding it beside what it must be: many at once, in the order of the disk.
+
+mod batch;
+mod content;
+mod folders;
+mod order;
+mod read;
+mod side_by_side;
+
+pub(crate) use batch::{Batch, Seen};
+pub(crate) use content::{BUFFER, check, unreadable};
+pub(crate) use folders::Folders;
+pub(crate) use order::DiskOrder;
+pub(crate) use read::{Wrong, order, read};
