@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Stat, major, minor};
@@ -82,8 +83,13 @@ impl Device {
         })
     }
 
-    /// Whether it is a disk with heads, for which the order of reading matters.
+    /// Whether it is a disk with heads, for which the order of reading matters. Linux says so of every virtio and Xen disk,
+    /// because it cannot know: what order such a disk would like is its host's business.
     pub(crate) fn rotates(&self) -> bool {
+        let name = self.folder.file_name().unwrap_or_default().as_bytes();
+        if name.starts_with(b"vd") || name.starts_with(b"xvd") {
+            return false;
+        }
         let says = |folder: &Path| fs::read_to_string(folder.join("queue/rotational")).ok();
         let text = says(&self.folder).or_else(|| says(self.folder.parent()?));
         text.is_some_and(|text| text.trim() == "1")
@@ -122,6 +128,14 @@ mod tests {
         assert!(device.rotates());
         fs::write(folder.join("sda/queue/rotational"), "0\n").unwrap();
         assert!(!device.rotates());
+        let folder_of = |name: &str| Device {
+            folder: folder.join(name),
+        };
+        for (name, rotates) in [("sdb", true), ("vda", false), ("xvda", false)] {
+            fs::create_dir_all(folder.join(name).join("queue")).unwrap();
+            fs::write(folder.join(name).join("queue/rotational"), "1\n").unwrap();
+            assert_eq!(folder_of(name).rotates(), rotates, "{name}");
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use kedge_sysroot::Sysroot;
 use rustix::fs::FileType;
 
 use crate::compare::{excused, judge, rank};
-use crate::reading::{self, Batch, DiskOrder, Folders, Seen};
+use crate::reading::{self, Batch, Devices, DiskOrder, Folders, Seen};
 use crate::{Accounts, Difference};
 
 /// What one package says about a file.
@@ -35,7 +35,8 @@ pub(crate) fn owners(
     complaints: &mut Vec<kedge_packages::Error>,
 ) -> Vec<Vec<Owned>> {
     let mut owned: Vec<Vec<Owned>> = paths.iter().map(|_| Vec::new()).collect();
-    let mut contents = Contents::new(root);
+    let devices = Devices::default();
+    let mut contents = Contents::new(root, &devices);
     let mut places = Places::new(root);
     let wanted: Vec<PathBuf> = paths.iter().map(|path| places.of(path)).collect();
     let mut by_name: HashMap<OsString, Vec<usize>> = HashMap::new();
@@ -96,18 +97,18 @@ type Place = (usize, usize);
 struct Contents<'a> {
     root: &'a Sysroot,
     folders: Folders<'a>,
-    disk: DiskOrder,
+    order: DiskOrder<'a>,
     batch: Batch,
     /// Of each check of the batch: who wants to know, and what it must be.
     wanted: Vec<(Place, Digest)>,
 }
 
 impl<'a> Contents<'a> {
-    fn new(root: &'a Sysroot) -> Contents<'a> {
+    fn new(root: &'a Sysroot, devices: &'a Devices) -> Contents<'a> {
         Contents {
             root,
             folders: Folders::new(root),
-            disk: DiskOrder::default(),
+            order: DiskOrder::new(devices),
             batch: Batch::new(0),
             wanted: Vec::new(),
         }
@@ -120,7 +121,7 @@ impl<'a> Contents<'a> {
         let judged = judge(self.root, accounts, entry, stat);
         if let (Some(digest), Some(stat)) = (judged.content, seen) {
             let seen = Seen {
-                order: self.disk.place(&entry.path, &stat, &mut self.folders),
+                order: self.order.place(&entry.path, &stat, &mut self.folders),
                 inode: stat.st_ino,
                 size: stat.st_size as u64,
                 regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,

@@ -30,7 +30,7 @@ pub(crate) fn check(
     (file, known): (&File, &Stat),
     must: Digest,
     buffer: &mut [u8],
-    done: &mut dyn FnMut(u64),
+    done: &mut dyn FnMut(usize),
 ) -> Option<Difference> {
     if is_hole(known) {
         return Some(Difference::Content { is: None, must });
@@ -46,7 +46,7 @@ pub(crate) fn check(
             Ok(count) => {
                 hasher.update(&buffer[..count]);
                 offset += count as u64;
-                done(count as u64);
+                done(count);
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Some(unreadable(root, path, file, offset, &error)),

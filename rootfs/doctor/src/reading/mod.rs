@@ -10,5 +10,5 @@ mod side_by_side;
 pub(crate) use batch::{Batch, Seen};
 pub(crate) use content::{BUFFER, check, unreadable};
 pub(crate) use folders::Folders;
-pub(crate) use order::DiskOrder;
-pub(crate) use read::{Wrong, order, read};
+pub(crate) use order::{Devices, DiskOrder};
+pub(crate) use read::{Wrong, order, read, threads};

@@ -10,16 +10,35 @@ use super::Folders;
 use crate::device::Device;
 use crate::extent;
 
-/// What was found out about devices so far: a number for each, and whether it rotates.
-#[derive(Default)]
-pub(crate) struct DiskOrder {
-    devices: Mutex<HashMap<u64, (u64, bool)>>,
+/// A device: a number of ours for it, and whether it rotates.
+#[derive(Clone, Copy)]
+struct Known {
+    number: u64,
+    rotates: bool,
 }
 
-impl DiskOrder {
+/// What was found out about devices so far.
+#[derive(Default)]
+pub(crate) struct Devices(Mutex<HashMap<u64, Known>>);
+
+/// Says in which order files are read.
+pub(crate) struct DiskOrder<'a> {
+    devices: &'a Devices,
+    /// The device of the file before: mostly it is this one's.
+    last: Option<(u64, Known)>,
+}
+
+impl DiskOrder<'_> {
+    pub(crate) fn new(devices: &Devices) -> DiskOrder<'_> {
+        DiskOrder {
+            devices,
+            last: None,
+        }
+    }
+
     /// The smaller, the earlier it is read: by device, and on it by place where it rotates, by inode elsewhere.
-    pub(crate) fn place(&self, path: &Path, stat: &Stat, folders: &mut Folders) -> u64 {
-        let (device, rotates) = self.device(stat);
+    pub(crate) fn place(&mut self, path: &Path, stat: &Stat, folders: &mut Folders) -> u64 {
+        let Known { number, rotates } = self.device(stat);
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let place = match rotates {
             true if regular => {
@@ -30,17 +49,28 @@ impl DiskOrder {
         };
         // Nobody has more than 2^56 bytes, or 256 file systems in one tree; if so, the order is not the best.
         let place = place.unwrap_or(0) & (u64::MAX >> 8);
-        device << 56 | place
+        number << 56 | place
     }
 
-    fn device(&self, stat: &Stat) -> (u64, bool) {
-        let Ok(mut devices) = self.devices.lock() else {
-            return (0, false);
-        };
+    fn device(&mut self, stat: &Stat) -> Known {
+        if let Some((device, known)) = self.last
+            && device == stat.st_dev
+        {
+            return known;
+        }
+        let known = self.devices.of(stat);
+        self.last = Some((stat.st_dev, known));
+        known
+    }
+}
+
+impl Devices {
+    fn of(&self, stat: &Stat) -> Known {
+        let mut devices = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
         let number = devices.len() as u64;
-        *devices.entry(stat.st_dev).or_insert_with(|| {
-            let rotates = Device::of(stat).is_some_and(|device| device.rotates());
-            (number, rotates)
+        *devices.entry(stat.st_dev).or_insert_with(|| Known {
+            number,
+            rotates: Device::of(stat).is_some_and(|device| device.rotates()),
         })
     }
 }

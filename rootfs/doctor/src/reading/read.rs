@@ -1,9 +1,15 @@
 //! The files of batches are read and hashed by several threads, in the order of the disk.
+//!
+//! As many as there are cores are enough for what is in memory, and more would only take each other's place in the cores'
+//! caches. When they are seen to wait for the disk, there are twice as many, and so on: most files are small, and a disk or
+//! an array answers several questions in the time of one.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::thread::Scope;
+use std::time::{Duration, Instant};
 
 use kedge_digest::Algorithm;
 use kedge_digest::lanes::{LANES, room};
@@ -17,14 +23,16 @@ use super::side_by_side::{self, Slot};
 use crate::Difference;
 use crate::compare::{cannot_open, open};
 
-/// Threads a core that read: most files are small, and a disk or an array answers several questions in the time of one.
-const READERS: usize = 4;
 /// Each of them has a buffer.
-const MOST_READERS: usize = 32;
+const MOST_READERS: usize = 16;
 /// Neighbours on the disk that one thread reads.
 const NEIGHBOURS: usize = 16;
 /// How often the line that says how far it is may change.
 const TICK: Duration = Duration::from_millis(200);
+/// How often it is looked whether the readers wait for the disk.
+const GLANCE: Duration = Duration::from_millis(5);
+/// Who reads for longer than this has waited: copying a piece out of memory takes a tenth of it.
+const WAITED: Duration = Duration::from_micros(100);
 
 /// A file that is not as it must be: package, path, and in what its content differs.
 pub(crate) type Wrong = (u32, Box<Path>, Option<Difference>);
@@ -39,37 +47,80 @@ pub(crate) fn read(
     order: &[Place],
     tick: &mut dyn FnMut(u64),
 ) -> Vec<Wrong> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (READERS * cores).min(MOST_READERS);
+    let done = Done::default();
     let next = AtomicUsize::new(0);
-    let done = AtomicU64::new(0);
-    let (sender, receiver) = channel();
     let mut wrong = Vec::new();
+    let (sender, receiver) = channel();
+    let reader = Reader {
+        root,
+        batches,
+        order,
+        // Few files are for all readers too.
+        neighbours: order.len().div_ceil(MOST_READERS).clamp(1, NEIGHBOURS),
+        next: &next,
+        done: &done,
+        news: sender,
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let reader = Reader {
-                root,
-                batches,
-                order,
-                // Few files are for all threads too.
-                neighbours: order.len().div_ceil(threads).clamp(1, NEIGHBOURS),
-                next: &next,
-                done: &done,
-                wrong: sender.clone(),
-            };
-            scope.spawn(move || reader.run());
-        }
-        drop(sender);
+        let mut readers = threads().min(MOST_READERS);
+        reader.start(readers, scope);
+        // As long as more may be started: the channel ends with the last of them.
+        let mut reader = Some(reader);
+        let (mut glanced, mut ticked) = (Instant::now(), Instant::now());
         loop {
-            match receiver.recv_timeout(TICK) {
-                Ok(one) => wrong.push(one),
-                Err(RecvTimeoutError::Timeout) => tick(done.load(Ordering::Relaxed)),
+            match receiver.recv_timeout(GLANCE) {
+                Ok(News::Wrong(one)) => wrong.push(one),
+                Ok(News::NothingLeft) => reader = None,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if glanced.elapsed() >= GLANCE {
+                glanced = Instant::now();
+                let wait = done.waits.swap(0, Ordering::Relaxed) >= readers;
+                let more = readers.min(MOST_READERS - readers);
+                if let Some(reader) = reader.as_ref().filter(|_| wait) {
+                    reader.start(more, scope);
+                    readers += more;
+                }
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                tick(done.bytes.load(Ordering::Relaxed));
             }
         }
     });
-    tick(done.load(Ordering::Relaxed));
+    tick(done.bytes.load(Ordering::Relaxed));
     wrong
+}
+
+/// One a core.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What all readers together have done.
+#[derive(Default)]
+pub(super) struct Done {
+    bytes: AtomicU64,
+    /// Reads that took longer than [`WAITED`].
+    waits: AtomicUsize,
+}
+
+impl Done {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes what one read brought, and whether it had to wait.
+    pub(super) fn read(&self, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let before = Instant::now();
+        let count = read()?;
+        if before.elapsed() > WAITED {
+            self.waits.fetch_add(1, Ordering::Relaxed);
+        }
+        self.add(count);
+        Ok(count)
+    }
 }
 
 /// All of them as they lie on the disk, but the long ones first.
@@ -85,17 +136,40 @@ pub(crate) fn order(batches: &[Batch]) -> Vec<Place> {
     order
 }
 
+#[derive(Clone)]
 struct Reader<'a> {
     root: &'a Sysroot,
     batches: &'a [Batch],
     order: &'a [Place],
     neighbours: usize,
     next: &'a AtomicUsize,
-    done: &'a AtomicU64,
-    wrong: Sender<Wrong>,
+    done: &'a Done,
+    news: Sender<News>,
+}
+
+/// What a reader has to say.
+enum News {
+    Wrong(Wrong),
+    /// It has ended, and others will soon.
+    NothingLeft,
 }
 
 impl<'a> Reader<'a> {
+    /// Starts so many of this kind.
+    fn start<'scope>(&self, count: usize, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        for _ in 0..count {
+            let reader = self.clone();
+            scope.spawn(move || {
+                reader.run();
+                // As below: nobody listens any more, and nobody has to know.
+                let _ = reader.news.send(News::NothingLeft);
+            });
+        }
+    }
+
     /// Files of which MD5 is wanted go side by side, and the others as they come.
     fn run(&self) {
         let mut folders = Folders::new(self.root);
@@ -115,12 +189,9 @@ impl<'a> Reader<'a> {
             if slots.is_empty() || interrupt::pressed_already() {
                 return;
             }
-            let mut done = |count| {
-                self.done.fetch_add(count, Ordering::Relaxed);
-            };
             let mut index = 0;
             while index < slots.len() {
-                match slots[index].fill(self.root, &mut done) {
+                match slots[index].fill(self.root, self.done) {
                     Ok(()) => index += 1,
                     Err(difference) => {
                         let slot = slots.swap_remove(index);
@@ -172,9 +243,7 @@ impl<'a> Reader<'a> {
                 return Some(Slot::new(check, path, must, (file, &stat), room));
             }
             Ok((file, stat)) => {
-                let mut done = |count| {
-                    self.done.fetch_add(count, Ordering::Relaxed);
-                };
+                let mut done = |count| self.done.add(count);
                 content::check(self.root, path, (&file, &stat), must, buffer, &mut done)
             }
             Err(error) => Some(cannot_open(error)),
@@ -186,7 +255,36 @@ impl<'a> Reader<'a> {
     fn tell(&self, check: &Check, path: &Path, difference: Option<Difference>) {
         if difference.is_some() || check.suspect {
             // It fails only when the receiver is gone, and with it everybody who wants to know.
-            let _ = self.wrong.send((check.package, path.into(), difference));
+            let wrong = (check.package, path.into(), difference);
+            let _ = self.news.send(News::Wrong(wrong));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Seen;
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_they_lie_on_the_disk_and_long_ones_first() {
+        let mut batches = [Batch::new(0), Batch::new(0)];
+        let digest = kedge_digest::Digest::Md5([0; 16]);
+        let mut push = |batch: usize, order, inode, size| {
+            let seen = Seen {
+                order,
+                inode,
+                size,
+                regular: true,
+                suspect: false,
+            };
+            batches[batch].push(0, Path::new("x"), digest, &seen);
+        };
+        push(0, 7, 1, 10);
+        push(0, 3, 2, 10);
+        push(1, 5, 4, 10);
+        push(1, 5, 3, 10);
+        push(1, 9, 5, 2 << 20);
+        assert_eq!(order(&batches), [(1, 2), (0, 1), (1, 1), (1, 0), (0, 0)]);
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 
 use super::batch::Check;
 use super::content::{ask_ahead, unreadable};
+use super::read::Done;
 use crate::Difference;
 
 /// One file.
@@ -45,12 +46,8 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// Sees to it that a block waits; `done` gets the count of each read.
-    pub(super) fn fill(
-        &mut self,
-        root: &Sysroot,
-        done: &mut dyn FnMut(u64),
-    ) -> Result<(), Box<Difference>> {
+    /// Sees to it that a block waits.
+    pub(super) fn fill(&mut self, root: &Sysroot, done: &Done) -> Result<(), Box<Difference>> {
         let (file, length, asked) = (&self.file, self.length, &mut self.asked);
         let mut read = |offset, piece: &mut [u8]| {
             // Asking for the end as well would be one system call in six.
@@ -58,9 +55,7 @@ impl<'a> Slot<'a> {
                 return Ok(0);
             }
             ask_ahead(file, length, offset, asked);
-            let count = file.read_at(piece, offset)?;
-            done(count as u64);
-            Ok(count)
+            done.read(|| file.read_at(piece, offset))
         };
         loop {
             match self.content.fill(&mut read) {

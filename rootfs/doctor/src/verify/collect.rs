@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use crate::Accounts;
 use crate::compare::{excused, judge};
-use crate::reading::{Batch, DiskOrder, Folders, Seen};
+use crate::reading::{Batch, Devices, DiskOrder, Folders, Seen};
 
 /// What all threads together may collect: a hundred thousand files, so that all stays under 64 MB.
 pub(super) const MOST: usize = 12 << 20;
@@ -23,7 +23,13 @@ pub(super) struct Collector<'a> {
     next: AtomicUsize,
     /// Packages that did not fit, and how many of their entries have been looked at.
     rest: Mutex<Vec<(usize, usize)>>,
-    disk: DiskOrder,
+    devices: Devices,
+}
+
+/// What one thread knows of where files are.
+struct Places<'a> {
+    folders: Folders<'a>,
+    order: DiskOrder<'a>,
 }
 
 impl<'a> Collector<'a> {
@@ -38,7 +44,7 @@ impl<'a> Collector<'a> {
             accounts,
             next: AtomicUsize::new(0),
             rest: Mutex::new(Vec::new()),
-            disk: DiskOrder::default(),
+            devices: Devices::default(),
         }
     }
 
@@ -75,7 +81,10 @@ impl<'a> Collector<'a> {
     /// Takes one package after the other, until there are no more or the batch is full.
     pub(super) fn collect(&self, batch: &mut Batch) {
         batch.clear();
-        let mut folders = Folders::new(self.root);
+        let mut places = Places {
+            folders: Folders::new(self.root),
+            order: DiskOrder::new(&self.devices),
+        };
         while !batch.is_full() && !interrupt::pressed_already() {
             let rest = self.rest().pop();
             let (number, from) =
@@ -87,7 +96,7 @@ impl<'a> Collector<'a> {
             let (mut count, mut until) = (0, None);
             let read = database.entries(index, &mut |entry| {
                 if count >= from && until.is_none() {
-                    self.look(number as u32, &entry, &mut folders, batch);
+                    self.look(number as u32, &entry, &mut places, batch);
                     until = batch.is_full().then_some(count + 1);
                 }
                 count += 1;
@@ -105,7 +114,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn look(&self, package: u32, entry: &Entry, folders: &mut Folders, batch: &mut Batch) {
+    fn look(&self, package: u32, entry: &Entry, places: &mut Places, batch: &mut Batch) {
+        let Places { folders, order } = places;
         batch.paths += 1;
         let stat = folders.stat(&entry.path);
         let seen = stat.as_ref().ok().copied();
@@ -119,7 +129,7 @@ impl<'a> Collector<'a> {
         match judged.content {
             Some(digest) => {
                 let seen = Seen {
-                    order: self.disk.place(&entry.path, &stat, folders),
+                    order: order.place(&entry.path, &stat, folders),
                     inode: stat.st_ino,
                     size: stat.st_size as u64,
                     regular,

@@ -22,6 +22,8 @@ use collect::Collector;
 pub use arguments::HELP;
 pub use report::{as_json, lines, main};
 
+/// Threads a core that ask databases and look at what is there: each waits for a disk most of the time.
+const COLLECTORS: usize = 4;
 /// Files that are read before what was found is told; a test has less of them.
 const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { 32 << 10 };
 
@@ -91,7 +93,8 @@ pub fn survey(
 ) -> Result<Tally, Error> {
     let accounts = Accounts::of(root);
     let collector = Collector::new(root, databases, &accounts);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // Databases and folders are many small files as well.
+    let threads = COLLECTORS * reading::threads();
     let mut tally = Tally::default();
     progress.begin(0);
     let mut batches: Vec<Batch> = (0..threads)
