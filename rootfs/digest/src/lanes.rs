@@ -6,9 +6,16 @@
 //!
 //! Who uses this keeps a [`Content`] for each, fills all of them, and hashes what all of them have with [`hash_all`].
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod rounds;
+mod words;
+
 use std::io;
 
 use crate::Digest;
+use rounds::blocks;
+use words::{Plain, wide};
 
 /// How many contents are hashed at once.
 pub const LANES: usize = 8;
@@ -68,9 +75,9 @@ fn hash(lanes: &mut [&mut Lane], contents: &[&[u8]], count: usize) {
         // Two fill a quarter of the register, and are done sooner one after the other.
         [_] | [_, _] => {
             for (lane, content) in lanes.iter_mut().zip(contents) {
-                let mut state = lane.0.map(|word| [word]);
+                let mut state = lane.0.map(|word| Plain([word]));
                 blocks(&mut state, &[&content[..length]]);
-                lane.0 = state.map(|[word]| word);
+                lane.0 = state.map(|Plain([word])| word);
             }
         }
         [first, ..] => {
@@ -184,154 +191,6 @@ pub fn hash_all<'a>(contents: impl Iterator<Item = &'a mut Content>) {
     hash(&mut lanes, &slices, count);
 }
 
-/// With the widest registers that there are.
-#[cfg(target_arch = "x86_64")]
-fn wide(state: &mut [[u32; LANES]; 4], contents: &[&[u8]; LANES]) {
-    #[target_feature(enable = "avx2")]
-    fn with_avx2(state: &mut [[u32; LANES]; 4], contents: &[&[u8]; LANES]) {
-        blocks(state, contents);
-    }
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as it has just said.
-        unsafe { with_avx2(state, contents) }
-    } else {
-        blocks(state, contents);
-    }
-}
-
-/// With the widest registers that there are.
-#[cfg(not(target_arch = "x86_64"))]
-fn wide(state: &mut [[u32; LANES]; 4], contents: &[&[u8]; LANES]) {
-    blocks(state, contents);
-}
-
-/// `floor(2^32 * abs(sin(i + 1)))` (section 3.4).
-#[rustfmt::skip]
-const SINES: [u32; 64] = [
-    0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
-    0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
-    0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa, 0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
-    0x21e1_cde6, 0xc337_07d6, 0xf4d5_0d87, 0x455a_14ed, 0xa9e3_e905, 0xfcef_a3f8, 0x676f_02d9, 0x8d2a_4c8a,
-    0xfffa_3942, 0x8771_f681, 0x6d9d_6122, 0xfde5_380c, 0xa4be_ea44, 0x4bde_cfa9, 0xf6bb_4b60, 0xbebf_bc70,
-    0x289b_7ec6, 0xeaa1_27fa, 0xd4ef_3085, 0x0488_1d05, 0xd9d4_d039, 0xe6db_99e5, 0x1fa2_7cf8, 0xc4ac_5665,
-    0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039, 0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
-    0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
-];
-
-/// A word of each content. The compiler makes vector instructions of this when it is inlined.
-#[derive(Clone, Copy)]
-struct Words<const N: usize>([u32; N]);
-
-impl<const N: usize> Words<N> {
-    #[inline(always)]
-    fn all(word: u32) -> Self {
-        Self([word; N])
-    }
-
-    #[inline(always)]
-    fn each(self, other: Self, of: impl Fn(u32, u32) -> u32) -> Self {
-        Self(std::array::from_fn(|lane| of(self.0[lane], other.0[lane])))
-    }
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        self.each(other, u32::wrapping_add)
-    }
-
-    #[inline(always)]
-    fn and(self, other: Self) -> Self {
-        self.each(other, |a, b| a & b)
-    }
-
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        self.each(other, |a, b| a | b)
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        self.each(other, |a, b| a ^ b)
-    }
-
-    #[inline(always)]
-    fn not(self) -> Self {
-        self.each(self, |a, _| !a)
-    }
-
-    #[inline(always)]
-    fn rotate<const BY: u32>(self) -> Self {
-        self.each(self, |a, _| a.rotate_left(BY))
-    }
-}
-
-/// One step: `of` is the round's function of the other three words.
-#[inline(always)]
-fn step<const BY: u32, const N: usize>(
-    of: Words<N>,
-    word: Words<N>,
-    next: Words<N>,
-    message: Words<N>,
-    sine: u32,
-) -> Words<N> {
-    let sum = word.add(message).add(Words::all(sine)).add(of);
-    next.add(sum.rotate::<BY>())
-}
-
-/// Hashes all of the contents, which are whole blocks and of one length (section 3.4).
-#[inline(always)]
-fn blocks<const N: usize>(state: &mut [[u32; N]; 4], contents: &[&[u8]; N]) {
-    let mut sums = state.map(Words);
-    let parts = contents.map(|content| content.as_chunks::<BLOCK>().0);
-    let count = parts.iter().map(|part| part.len()).min().unwrap_or(0);
-    for block in 0..count {
-        let mut message = [Words::<N>::all(0); 16];
-        for (lane, part) in parts.iter().enumerate() {
-            let (words, _) = part[block].as_chunks::<4>();
-            for (to, bytes) in message.iter_mut().zip(words) {
-                to.0[lane] = u32::from_le_bytes(*bytes);
-            }
-        }
-        let m = |index: usize| message[index % 16];
-        let [mut a, mut b, mut c, mut d] = sums;
-        for i in (0..16).step_by(4) {
-            let f = |x: Words<N>, y: Words<N>, z: Words<N>| z.xor(x.and(y.xor(z)));
-            a = step::<7, N>(f(b, c, d), a, b, m(i), SINES[i]);
-            d = step::<12, N>(f(a, b, c), d, a, m(i + 1), SINES[i + 1]);
-            c = step::<17, N>(f(d, a, b), c, d, m(i + 2), SINES[i + 2]);
-            b = step::<22, N>(f(c, d, a), b, c, m(i + 3), SINES[i + 3]);
-        }
-        for i in (16..32).step_by(4) {
-            // The halves have no bit in common.
-            let g = |x: Words<N>, y: Words<N>, z: Words<N>| y.and(z.not()).add(x.and(z));
-            a = step::<5, N>(g(b, c, d), a, b, m(5 * i + 1), SINES[i]);
-            d = step::<9, N>(g(a, b, c), d, a, m(5 * i + 6), SINES[i + 1]);
-            c = step::<14, N>(g(d, a, b), c, d, m(5 * i + 11), SINES[i + 2]);
-            b = step::<20, N>(g(c, d, a), b, c, m(5 * i + 16), SINES[i + 3]);
-        }
-        for i in (32..48).step_by(4) {
-            let h = |x: Words<N>, y: Words<N>, z: Words<N>| x.xor(y).xor(z);
-            a = step::<4, N>(h(b, c, d), a, b, m(3 * i + 5), SINES[i]);
-            d = step::<11, N>(h(a, b, c), d, a, m(3 * i + 8), SINES[i + 1]);
-            c = step::<16, N>(h(d, a, b), c, d, m(3 * i + 11), SINES[i + 2]);
-            b = step::<23, N>(h(c, d, a), b, c, m(3 * i + 14), SINES[i + 3]);
-        }
-        for i in (48..64).step_by(4) {
-            let k = |x: Words<N>, y: Words<N>, z: Words<N>| y.xor(x.or(z.not()));
-            a = step::<6, N>(k(b, c, d), a, b, m(7 * i), SINES[i]);
-            d = step::<10, N>(k(a, b, c), d, a, m(7 * i + 7), SINES[i + 1]);
-            c = step::<15, N>(k(d, a, b), c, d, m(7 * i + 14), SINES[i + 2]);
-            b = step::<21, N>(k(c, d, a), b, c, m(7 * i + 21), SINES[i + 3]);
-        }
-        sums = [
-            sums[0].add(a),
-            sums[1].add(b),
-            sums[2].add(c),
-            sums[3].add(d),
-        ];
-    }
-    *state = sums.map(|words| words.0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,11 +269,11 @@ mod tests {
     #[test]
     fn narrow_registers_compute_the_same() {
         let padded = padded(&content(1000, 3));
-        let mut state = Lane::default().0.map(|word| [word; LANES]);
+        let mut state = Lane::default().0.map(|word| Plain([word; LANES]));
         blocks(&mut state, &[&padded[..]; LANES]);
         let expected = md5(&content(1000, 3));
         for lane in 0..LANES {
-            assert_eq!(Lane(state.map(|words| words[lane])).finish(), expected);
+            assert_eq!(Lane(state.map(|words| words.0[lane])).finish(), expected);
         }
     }
 }
