@@ -72,13 +72,11 @@ fn hash(lanes: &mut [&mut Lane], contents: &[&[u8]], count: usize) {
     let length = count * BLOCK;
     match contents {
         [] => {}
-        // Two fill a quarter of the register, and are done sooner one after the other.
-        [_] | [_, _] => {
-            for (lane, content) in lanes.iter_mut().zip(contents) {
-                let mut state = lane.0.map(|word| Plain([word]));
-                blocks(&mut state, &[&content[..length]]);
-                lane.0 = state.map(|Plain([word])| word);
-            }
+        // Alone it is done sooner without seven others.
+        [content] => {
+            let mut state = lanes[0].0.map(|word| Plain([word]));
+            blocks(&mut state, &[&content[..length]]);
+            lanes[0].0 = state.map(|Plain([word])| word);
         }
         [first, ..] => {
             // Lanes that nobody needs compute the first again.
