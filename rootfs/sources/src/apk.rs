@@ -1,6 +1,6 @@
 //! apk: from `/etc/apk/repositories` over a signed APKINDEX to an .apk (apk-repositories(5), apk-package(5), the formats of apk-tools 2).
 //!
-//! An index is a gzip member with a signature, and then what is signed. It names a package by the digest of its control
+//! An index is a gzip member with a signature, and then what is signed: only that is read. It names a package by the digest of its control
 //! part, and that names the digest of its content. Alpine signs with RSA over SHA-1, which is what its own apk believes as well.
 
 mod members;
@@ -110,12 +110,12 @@ fn ask(query: &mut Query, place: &Place, with_cache: bool) -> Result<(), String>
         .join("APKINDEX.tar.gz")
         .read(MOST_INDEX)
         .map_err(|trouble| trouble.to_string())?;
-    let key = signature::key_of(query, &index)?;
+    let (key, signed) = signature::key_of(query, &index)?;
     let trust = format!(
         "APKINDEX of {} is signed by /etc/apk/keys/{key}",
         place.shown()
     );
-    for entry in entries(&index, &query.names())? {
+    for entry in entries(signed, &query.names())? {
         let mut trust = vec![trust.clone()];
         let file = format!("{}-{}.apk", entry.package.name, entry.package.version);
         trust.push(format!(
@@ -161,7 +161,7 @@ struct Entry {
     control: Digest,
 }
 
-/// The packages of the wanted names.
+/// The packages of the wanted names, in what is signed of an index.
 fn entries(index: &[u8], names: &HashSet<String>) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     let mut from = crate::unpacked::limited(index, MOST_INDEX);

@@ -153,7 +153,8 @@ pub fn find_all(
     query.finish()
 }
 
-/// Fetches a package file into `to` and proves that it is what its chain of trust says.
+/// Fetches a package file into `to` and proves that it is what its chain of trust says. Only what is proven is in `to` then: of
+/// an .apk out of an index, the signature in front is left out.
 ///
 /// # Errors
 /// When it cannot be had whole, or is not what was promised; `to` is then of no use.

@@ -1,7 +1,8 @@
 //! What has to hold of a package file, and fetching it.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use kedge_digest::{Digest, Hasher};
@@ -28,7 +29,7 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// What can be known once the whole is there.
+    /// What can be known once the whole is there. What nothing vouches for is no longer in the file then.
     fn check_whole(&self, file: &mut File, now: u64) -> Result<(), String> {
         if let Some((keys, signatures)) = &self.signed {
             keys.verify_file(signatures, file, now)?;
@@ -37,9 +38,27 @@ impl Proof {
             rpm::check(file, keys, now)?;
         }
         if let Some(control) = self.apk {
-            apk::check(file, control)?;
+            let begins = apk::check(file, control)?;
+            leave_from(file, begins).map_err(|error| format!("cannot keep it: {error}"))?;
         }
         Ok(())
+    }
+}
+
+/// Leaves of a file only what stands from `begins` on.
+fn leave_from(file: &File, begins: u64) -> io::Result<()> {
+    if begins == 0 {
+        return Ok(());
+    }
+    let mut buffer = vec![0; 64 << 10];
+    let mut to = 0;
+    loop {
+        let count = file.read_at(&mut buffer, begins + to)?;
+        if count == 0 {
+            return file.set_len(to);
+        }
+        file.write_all_at(&buffer[..count], to)?;
+        to += count as u64;
     }
 }
 
@@ -64,7 +83,7 @@ pub(crate) fn holds(candidate: &Candidate, progress: &mut Progress) -> Result<()
     Ok(())
 }
 
-/// Fetches `candidate` into `to`, and checks it.
+/// Fetches `candidate` into `to`, and checks it. Of an .apk, the signature in front of what its index names is left out.
 pub(crate) fn fetch(
     candidate: &Candidate,
     to: &mut File,
@@ -87,7 +106,7 @@ pub(crate) fn fetch(
             other => other.to_string(),
         })
     })?;
-    let write = |error: std::io::Error| cannot(format!("cannot keep what came: {error}"));
+    let write = |error: io::Error| cannot(format!("cannot keep what came: {error}"));
     to.set_len(0).map_err(write)?;
     to.seek(SeekFrom::Start(0)).map_err(write)?;
     let mut hashers: Vec<Hasher> = candidate

@@ -34,12 +34,13 @@ fn member(files: &[(&str, &[u8])], end: bool) -> Vec<u8> {
         "--format=ustar",
         "--owner=0",
         "--group=0",
+        "--mtime=@1",
         "-cf",
         "../out.tar",
     ];
     let work = Folder::new("member-out");
     let out = work.path().join("out.tar");
-    command[5] = out.to_str().unwrap();
+    command[6] = out.to_str().unwrap();
     for (name, content) in files {
         tree.write(name, content);
         command.push(name);
@@ -93,14 +94,19 @@ impl Repository {
 
     /// Makes a package, and gives what an index says of it.
     fn package(&self, version: &str) -> String {
+        let signature = member(&[(".SIGN.RSA.own.rsa.pub", b"not looked at")], false);
+        self.package_behind(version, &signature)
+    }
+
+    /// Makes a package that has this in front of what an index vouches for.
+    fn package_behind(&self, version: &str, front: &[u8]) -> String {
         let data = member(&[("lib/libc.so", &noise())], true);
         let info = format!(
             "pkgname = musl\npkgver = {version}\narch = x86_64\ndatahash = {}\n",
             sha256(&data)
         );
         let control = member(&[(".PKGINFO", info.as_bytes())], false);
-        let signature = member(&[(".SIGN.RSA.own.rsa.pub", b"not looked at")], false);
-        let apk = [&signature[..], &control, &data].concat();
+        let apk = [front, &control, &data].concat();
         self.folder
             .write(&format!("v3.20/main/x86_64/musl-{version}.apk"), &apk);
         let checksum = digest(&SHA1_FOR_LEGACY_USE_ONLY, &control);
@@ -153,7 +159,10 @@ fn the_very_version_is_found_and_believed_step_by_step() {
     ] {
         assert!(trust.contains(step), "{step}: {trust}");
     }
-    assert_eq!(fetch(&found[0]).unwrap(), repository.folder.read(APK));
+    assert_eq!(
+        fetch(&found[0]).unwrap(),
+        proven(&repository.folder.read(APK))
+    );
     // What is for a tag is asked as well, last.
     let Ok(Found::Others(others)) = find(&repository.root, &musl("1.2.5-r2"), None) else {
         panic!();
@@ -219,11 +228,108 @@ fn faults_are_named() {
     server.fault(APK, Fault::Instead(newer));
     assert!(fetch(&found).is_err());
     server.fault(APK, Fault::CutAfter(apk.len() / 3));
-    assert_eq!(fetch(&found).unwrap(), apk);
+    assert_eq!(fetch(&found).unwrap(), proven(&apk));
     // A key that is not there.
     root.remove("etc/apk/keys/own.rsa.pub");
     let error = nowhere(root, &musl("1.2.5-r0"), None);
     assert!(error.contains("own.rsa.pub, and no such key"), "{error}");
+}
+
+/// Of an .apk what its index vouches for: without the signature in front.
+fn proven(apk: &[u8]) -> &[u8] {
+    let front = member(&[(".SIGN.RSA.own.rsa.pub", b"not looked at")], false);
+    apk.strip_prefix(&front[..]).unwrap()
+}
+
+#[test]
+fn of_an_index_only_what_is_signed_counts() {
+    let repository = Repository::new("apk-index-front");
+    let signed = repository.package("1.2.5-r0");
+    repository.index(&signed, "RSA", "-sha1");
+    let index = repository.folder.read(INDEX);
+    let signature = repository.keys.read("signature");
+    let name = ".SIGN.RSA.own.rsa.pub";
+    let content = index
+        .strip_prefix(&member(&[(name, &signature)], false)[..])
+        .unwrap();
+    // Another package under the same name and one that is in no signed index, in front of the signed ones.
+    let digest = "C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:musl\n";
+    let forged =
+        format!("{digest}V:1.2.5-r0\nA:x86_64\nS:1\n\n{digest}V:1.2.5-r7\nA:x86_64\nS:1\n\n");
+    for files in [
+        &[(name, &signature[..]), ("APKINDEX", forged.as_bytes())][..],
+        &[("APKINDEX", forged.as_bytes()), (name, &signature)],
+    ] {
+        for end in [false, true] {
+            let front = member(files, end);
+            repository
+                .folder
+                .write(INDEX, [&front[..], content].concat());
+            let found = exact(&repository.root, &musl("1.2.5-r0"), None);
+            assert_eq!(found.len(), 1);
+            assert!(found[0].size > Some(1));
+            let others = find(&repository.root, &musl("1.2.5-r7"), None);
+            let Ok(Found::Others(others)) = others else {
+                panic!("{others:?}");
+            };
+            assert_eq!(others[0].package.version, "1.2.5-r0");
+        }
+    }
+}
+
+#[test]
+fn of_a_package_only_what_its_index_names_is_there() {
+    let repository = Repository::new("apk-package-front");
+    let name = ".SIGN.RSA.own.rsa.pub";
+    let info = b"pkgname = musl\npkgver = 1.2.5-r0\narch = x86_64\ndatahash = 00\n";
+    for (front, good) in [
+        (member(&[(name, &noise()[..])], false), true),
+        (
+            member(&[(name, b"x"), (".SIGN.RSA256.a", b"y")], true),
+            true,
+        ),
+        (Vec::new(), true),
+        (member(&[(name, b"x"), (".PKGINFO", info)], false), false),
+        (
+            member(&[(name, b"x"), ("lib/libc.so", b"evil")], true),
+            false,
+        ),
+        (member(&[("lib/libc.so", b"evil")], true), false),
+        (header_for_what_follows(), true),
+    ] {
+        let stanza = repository.package_behind("1.2.5-r0", &front);
+        repository.index(&stanza, "RSA", "-sha1");
+        let found = exact(&repository.root, &musl("1.2.5-r0"), None);
+        let apk = repository.folder.read(APK);
+        match fetch(&found[0]) {
+            Ok(bytes) => assert!(good && bytes == apk[front.len()..]),
+            Err(error) => assert!(!good && error.contains("no signature"), "{error}"),
+        }
+    }
+}
+
+/// A gzip member whose last header says how the member behind it is called, and no such member.
+fn header_for_what_follows() -> Vec<u8> {
+    let work = Folder::new("dangling");
+    work.write("own", "x");
+    run(
+        work.path(),
+        &[
+            "tar",
+            "--format=pax",
+            "--pax-option=path=lib/libc.so",
+            "-cf",
+            "out.tar",
+            "own",
+        ],
+    );
+    let tar = work.read("out.tar");
+    let real = tar
+        .chunks(512)
+        .position(|block| block.starts_with(b"own\0"));
+    work.write("out.tar", &tar[..real.unwrap() * 512]);
+    run(work.path(), &["gzip", "-nf", "out.tar"]);
+    work.read("out.tar.gz")
 }
 
 #[test]
@@ -237,7 +343,7 @@ fn a_package_in_the_cache_is_offered_first_if_it_is_whole() {
     repository.root.write(&cached, &apk);
     let found = exact(&repository.root, &musl("1.2.5-r0"), None);
     assert!(found[0].location.ends_with(&cached), "{found:?}");
-    assert_eq!(fetch(&found[0]).unwrap(), apk);
+    assert_eq!(fetch(&found[0]).unwrap(), proven(&apk));
     let mut damaged = apk;
     let last = damaged.len() - 100;
     damaged[last] ^= 4;

@@ -21,28 +21,34 @@ pub(super) fn first_member(bytes: &[u8]) -> Result<usize, String> {
     }
 }
 
-/// Whether the control part of the package `file` has the digest `control`, and its content the one that it names.
-pub(crate) fn check(file: &mut (impl Read + Seek), control: Digest) -> Result<(), String> {
+/// Whether the control part of the package `file` has the digest `control`, and its content the one that it names. Where the
+/// control part begins: of what stands in front of it, nothing is proven.
+pub(crate) fn check(file: &mut (impl Read + Seek), control: Digest) -> Result<u64, String> {
     let broken = |error: io::Error| format!("it cannot be taken apart: {error}");
     file.seek(SeekFrom::Start(0)).map_err(broken)?;
     let mut from = Measured {
         from: BufReader::with_capacity(64 << 10, file),
         hasher: Hasher::new(control.algorithm()),
+        consumed: 0,
     };
     // The signature, if there is one, and the control part.
+    let mut in_front = Ok(());
     for _ in 0..2 {
         from.hasher = Hasher::new(control.algorithm());
+        let begins = from.consumed;
         let member = member(&mut from).map_err(broken)?;
         let is = from.hasher.clone().finish();
         if is != control {
+            in_front = only_signatures(&member);
             continue;
         }
+        in_front?;
         let named = data_hash(&member).ok_or("its control part names no digest of its content")?;
         from.hasher = Hasher::new(Algorithm::Sha256);
         io::copy(&mut from, &mut io::sink()).map_err(broken)?;
         let is = from.hasher.finish();
         return if is == named {
-            Ok(())
+            Ok(begins)
         } else {
             Err(format!("its content is {is}, not {named}"))
         };
@@ -59,6 +65,27 @@ fn member(from: &mut Measured<impl Read>) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("a part of it is longer than makes sense"));
     }
     Ok(bytes)
+}
+
+/// Whether the part in front of the control part is what apk makes: nobody else puts files there.
+fn only_signatures(part: &[u8]) -> Result<(), String> {
+    let mut from = part;
+    let mut other = None;
+    kedge_archive::archive(&mut from, &mut |member, _| {
+        let name = member.path.to_string_lossy();
+        if name.starts_with(".SIGN.") {
+            return Ok(ControlFlow::Continue(()));
+        }
+        other = Some(crate::words::shown(&name));
+        Ok(ControlFlow::Break(()))
+    })
+    .map_err(|error| format!("in front of its control part is no signature: {error}"))?;
+    match other {
+        Some(name) => Err(format!(
+            "{name} in front of its control part is no signature"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What `.PKGINFO` says of the content.
@@ -85,12 +112,15 @@ fn data_hash(control: &[u8]) -> Option<Digest> {
 struct Measured<R> {
     from: BufReader<R>,
     hasher: Hasher,
+    /// How many bytes.
+    consumed: u64,
 }
 
 impl<R: Read> Read for Measured<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         self.hasher.update(&buffer[..count]);
+        self.consumed += count as u64;
         Ok(count)
     }
 }
@@ -103,6 +133,7 @@ impl<R: Read> BufRead for Measured<R> {
     fn consume(&mut self, count: usize) {
         let used = &self.from.buffer()[..count];
         self.hasher.update(used);
+        self.consumed += count as u64;
         self.from.consume(count);
     }
 }

@@ -23,8 +23,9 @@ const KINDS: [(&str, &RsaParameters); 3] = [
     (".SIGN.RSA512.", &RSA_PKCS1_2048_8192_SHA512),
 ];
 
-/// The name of the key in `/etc/apk/keys` that signed `file`, an index or a package.
-pub(super) fn key_of(query: &Query, file: &[u8]) -> Result<String, String> {
+/// The name of the key in `/etc/apk/keys` that signed the index `file`, and what it signed: what stands beside the signature
+/// is anybody's.
+pub(super) fn key_of<'a>(query: &Query, file: &'a [u8]) -> Result<(String, &'a [u8]), String> {
     let length = first_member(file).map_err(|why| format!("{why}{}", stranger(file)))?;
     let (mut first, signed) = file.split_at(length);
     let mut signatures = Vec::new();
@@ -49,7 +50,7 @@ pub(super) fn key_of(query: &Query, file: &[u8]) -> Result<String, String> {
             continue;
         };
         match made_by(query, key, with, signed, signature) {
-            Ok(()) => return Ok(crate::words::shown(key)),
+            Ok(()) => return Ok((crate::words::shown(key), signed)),
             Err(why) => wrong.push(why),
         }
     }
