@@ -199,7 +199,7 @@ pub(super) fn stanzas(text: &str, said_in: &str) -> Vec<Entry> {
         let list = |name: &str| -> Vec<&str> {
             value(name).map_or(Vec::new(), |v| v.split_ascii_whitespace().collect())
         };
-        let enabled = value("enabled").is_none_or(yes);
+        let enabled = value("enabled").and_then(truth).unwrap_or(true);
         if !enabled || !list("types").contains(&"deb") {
             continue;
         }
@@ -239,9 +239,10 @@ fn entry<'a>(
         components: owned(components),
         architectures: owned(&architectures),
         signed_by: value("signed-by").map(signed_by),
-        trusted: value("trusted").is_some_and(yes),
-        check_valid_until: value("check-valid-until").is_none_or(yes),
-        by_hash: value("by-hash").is_none_or(|value| value == "force" || yes(value)),
+        // Only a clear yes: a word that makes no sense must not do away with signatures.
+        trusted: value("trusted").and_then(truth).unwrap_or(false),
+        check_valid_until: value("check-valid-until").and_then(truth).unwrap_or(true),
+        by_hash: value("by-hash").and_then(truth).unwrap_or(true),
         said_in: said_in.to_owned(),
     }
 }
@@ -268,12 +269,13 @@ fn signed_by(value: &str) -> SignedBy {
     signed_by
 }
 
-/// As apt reads it (StringToBool).
-fn yes(value: &str) -> bool {
-    !matches!(
-        value.to_ascii_lowercase().as_str(),
-        "no" | "false" | "without" | "off" | "disable" | "0"
-    )
+/// As apt reads it (StringToBool); None for what it does not know, which leaves things as they are without it.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "no" | "false" | "without" | "off" | "disable" | "0" => Some(false),
+        "yes" | "true" | "with" | "on" | "enable" | "1" => Some(true),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -303,6 +305,40 @@ mod tests {
         assert!(entries[1].trusted && !entries[1].check_valid_until);
         assert_eq!(entries[1].architectures, ["amd64", "i386"]);
         assert_eq!(entries[1].dist(), ".");
+    }
+
+    #[test]
+    fn only_a_clear_yes_or_no_changes_anything() {
+        for (word, truth) in [
+            ("yes", Some(true)),
+            ("True", Some(true)),
+            ("with", Some(true)),
+            ("ON", Some(true)),
+            ("enable", Some(true)),
+            ("1", Some(true)),
+            ("no", Some(false)),
+            ("FALSE", Some(false)),
+            ("0", Some(false)),
+            ("maybe", None),
+            ("", None),
+            ("2", None),
+            ("yes!", None),
+            ("force", None),
+        ] {
+            let options = format!("trusted={word} check-valid-until={word} by-hash={word}");
+            let line = format!("deb [{options}] http://h/debian x main\n");
+            let stanza = format!(
+                "Types: deb\nURIs: http://h/debian\nSuites: x\nComponents: main\nEnabled: {word}\n\
+                 Trusted: {word}\nCheck-Valid-Until: {word}\nBy-Hash: {word}\n"
+            );
+            let of_stanza = stanzas(&stanza, "f");
+            assert_eq!(of_stanza.is_empty(), truth == Some(false), "{word}");
+            for entry in [lines(&line, "f"), of_stanza].concat() {
+                assert_eq!(entry.trusted, truth == Some(true), "{word}");
+                assert_eq!(entry.check_valid_until, truth != Some(false), "{word}");
+                assert_eq!(entry.by_hash, truth != Some(false), "{word}");
+            }
+        }
     }
 
     #[test]
