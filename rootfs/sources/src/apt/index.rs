@@ -26,6 +26,8 @@ pub(super) struct Hit {
 
 /// The most packages of one index that are kept.
 const MOST: usize = 10_000;
+/// The longest version, architecture or path of one: what is kept before the index is believed must fit into memory.
+const MOST_TEXT: usize = 1024;
 
 const FIELDS: [&str; 7] = [
     "Package",
@@ -76,6 +78,10 @@ fn hit(stanza: &[String]) -> Option<Hit> {
     };
     let digest = Digest::from_hex(Algorithm::Sha256, sha256)
         .or_else(|| Digest::from_hex(Algorithm::Sha512, sha512))?;
+    let texts = [name, version, architecture, file];
+    if texts.into_iter().any(|text| text.len() > MOST_TEXT) {
+        return None;
+    }
     if file.is_empty() || version.is_empty() {
         return None;
     }
@@ -90,4 +96,30 @@ fn hit(stanza: &[String]) -> Option<Hit> {
         size: size.parse().ok()?,
         digest,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_an_index_that_fit_into_memory() {
+        let stanza = format!(
+            "Package: hello\nVersion: 1\nArchitecture: all\nFilename: pool/hello.deb\nSize: 3\nSHA256: {}\n\n",
+            "0".repeat(64)
+        );
+        let names = ["hello".to_owned()].into();
+        let found = |text: &str| hits(&mut text.as_bytes(), 1 << 30, &names).unwrap();
+        assert_eq!(found(&stanza).len(), 1);
+        for (what, of) in [
+            ("Version", "1"),
+            ("Architecture", "all"),
+            ("Filename", "pool/hello.deb"),
+        ] {
+            let long = |length| format!("{what}: {}\n", "1".repeat(length));
+            let with = |length| stanza.replace(&format!("{what}: {of}\n"), &long(length));
+            assert_eq!(found(&with(MOST_TEXT)).len(), 1, "{what}");
+            assert_eq!(found(&with(MOST_TEXT + 1)).len(), 0, "{what}");
+        }
+    }
 }
