@@ -23,7 +23,8 @@ ROOT/var/lib/kedge/quarantine.
                    or of a mirror, instead of the system's own sources
   --dry-run        only says what would be done, and from where
   --scratch FOLDER where packages are kept meanwhile, if memory is too small
-  --accept-expired believe an index of packages whose Valid-Until is over
+  --accept-expired believe an index of packages whose Valid-Until is over, and
+                   what keys signed or vouched for that have expired since
   --force          also on a disk that is failing, and what nothing vouches for
   --undo [N]       puts back what repair number N replaced; without N, lists
   --verify         only tries to load FILE with ROOT's own dynamic linker

@@ -55,7 +55,8 @@ pub enum From {
 /// What somebody may decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Believe an index whose Valid-Until is over.
+    /// Believe an index whose Valid-Until is over, or whose key has expired since it signed; for pacman, listen to keys that
+    /// have expired when they vouch for others.
     pub accept_expired: bool,
 }
 

@@ -324,6 +324,37 @@ fn an_old_index_is_refused_unless_somebody_accepts_it() {
 }
 
 #[test]
+fn an_index_by_a_key_that_expired_is_refused_unless_somebody_accepts_it() {
+    let mirror = Mirror::new("oldkey");
+    let print = mirror.gpg.run(&["--with-colons", "--list-keys"]);
+    let print = String::from_utf8(print).unwrap();
+    let print = print.lines().find_map(|line| line.strip_prefix("fpr:"));
+    let print = print.unwrap().trim_matches(':');
+    mirror.gpg.run(&["--quick-set-expire", print, "seconds=3"]);
+    mirror.release("", &[".xz"]);
+    mirror
+        .root
+        .write("usr/share/keyrings/own.gpg", mirror.gpg.run(&["--export"]));
+    exact(&mirror.root, &hello("1.0-1"), None);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let error = mirror.nowhere();
+    for what in [
+        print,
+        "expired on 20",
+        "own.gpg",
+        "clock",
+        "--accept-expired",
+    ] {
+        assert!(error.contains(what), "{what}: {error}");
+    }
+    let options = Options {
+        accept_expired: true,
+    };
+    let found = find_with(&mirror.root, &hello("1.0-1"), None, options);
+    assert!(matches!(found, Ok(Found::Exact(_))), "{found:?}");
+}
+
+#[test]
 fn faults_of_a_mirror_are_named() {
     let mirror = Mirror::new("faults");
     let server = &mirror.server;

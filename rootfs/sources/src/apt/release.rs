@@ -7,7 +7,7 @@ use kedge_digest::{Algorithm, Digest};
 use super::entries::Entry;
 use super::fields;
 use crate::date;
-use crate::openpgp::{Cleartext, Detached, Keyring};
+use crate::openpgp::{Cleartext, Detached, Keyring, Signer};
 use crate::proof::stranger;
 use crate::query::Query;
 use crate::transport::Trouble;
@@ -69,7 +69,7 @@ impl Release {
                     Ok(cleartext) if entry.trusted => (cleartext.signed, None),
                     Ok(Cleartext { signed, signatures }) => {
                         let by = Detached::all(&signatures)
-                            .and_then(|signatures| keys.verify(&signatures, &signed, query.now))
+                            .and_then(|signatures| signer(query, keys, &signatures, &signed))
                             .map_err(fail("InRelease"))?;
                         (signed, Some(("InRelease", by)))
                     }
@@ -85,7 +85,7 @@ impl Release {
                         .map_err(|trouble| format!("Release is not signed: {trouble}"))?;
                     let by = crate::openpgp::dearmored(&signature)
                         .and_then(|signature| Detached::all(&signature))
-                        .and_then(|signatures| keys.verify(&signatures, &release, query.now))
+                        .and_then(|signatures| signer(query, keys, &signatures, &release))
                         .map_err(fail("Release.gpg"))?;
                     (release, Some(("Release", by)))
                 }
@@ -172,6 +172,23 @@ impl Release {
     /// Whether it names any index: that of a suite without packages does not.
     pub(super) fn lists_any(&self) -> bool {
         !self.files.is_empty()
+    }
+}
+
+/// Who signed it: by a key that is good still, unless somebody accepts another.
+fn signer(
+    query: &mut Query,
+    keys: &Keyring,
+    signatures: &[Detached],
+    signed: &[u8],
+) -> Result<Signer, String> {
+    match keys.verify_lasting(signatures, signed, query.now) {
+        Err(why) if query.options.accept_expired => {
+            let by = keys.verify(signatures, signed, query.now)?;
+            query.note(&why);
+            Ok(by)
+        }
+        result => result,
     }
 }
 

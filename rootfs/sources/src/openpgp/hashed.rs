@@ -86,14 +86,23 @@ impl Detached {
         self.0.embedded_signature().cloned().map(Detached)
     }
 
-    /// Whether it says to be by this key; a hint, no proof.
+    /// Whether it says to be by this key; a hint, no proof. It is by one, and by none where it does not say, as GnuPG has it:
+    /// nobody can make every key try it.
     pub(super) fn names(&self, key: &Key) -> bool {
-        let (ids, prints) = (self.0.issuer_key_id(), self.0.issuer_fingerprint());
         let print = key.fingerprint();
-        if !prints.is_empty() {
-            return prints.iter().any(|p| p.as_bytes() == print);
+        match (
+            self.0.issuer_fingerprint().first(),
+            self.0.issuer_key_id().first(),
+        ) {
+            (Some(named), _) => named.as_bytes() == print,
+            (None, Some(id)) => id.as_ref() == &print[12..],
+            (None, None) => false,
         }
-        ids.is_empty() || ids.iter().any(|id| id.as_ref() == &print[12..])
+    }
+
+    /// Whether it says by which key it is.
+    pub(super) fn names_any(&self) -> bool {
+        !self.0.issuer_fingerprint().is_empty() || !self.0.issuer_key_id().is_empty()
     }
 
     /// Who says to have made it, for people: a fingerprint or a key ID.

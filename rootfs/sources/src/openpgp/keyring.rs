@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use kedge_progress::interrupt;
+
 use super::hashed::Detached;
 use super::key::{Key, hex, name, strong};
 use super::kind;
@@ -13,8 +15,16 @@ const AHEAD: u64 = 24 * 3600;
 /// How many packets of one keyring are read: Arch's, the largest known, has 20 000.
 const MOST_PACKETS: usize = 1 << 19;
 
-/// How many signatures of one file are looked at.
+/// How many signatures are looked at; for each, the whole of what was signed is hashed.
 const MOST_SIGNATURES: usize = 32;
+const MOST_SIGNATURES_OF_A_FILE: usize = 8;
+
+/// When a key must not have expired.
+#[derive(Clone, Copy)]
+enum Expiry {
+    WhenSigned,
+    Now,
+}
 
 /// The keys that are believed.
 #[derive(Clone, Debug, Default)]
@@ -120,14 +130,32 @@ impl Keyring {
     }
 
     /// Whether one of `signatures` over `data` is good, at the time `now` (seconds since 1970), by one of these keys: the first that is.
-    /// Otherwise what is wrong with each.
+    /// Otherwise what is wrong with each. What a key signed before it expired stays good, as rpm and pacman have it.
     pub(crate) fn verify(
         &self,
         signatures: &[Detached],
         data: &[u8],
         now: u64,
     ) -> Result<Signer, String> {
-        self.first_good(signatures, &mut Signed::Bytes(data), now)
+        let signatures = signatures.iter().take(MOST_SIGNATURES);
+        self.first_good(
+            signatures,
+            &mut Signed::Bytes(data),
+            now,
+            Expiry::WhenSigned,
+        )
+    }
+
+    /// As [`Self::verify`], by a key that has not expired since, as apt has it: what is signed anew all the time is not to be
+    /// forged by whoever finds an old key.
+    pub(crate) fn verify_lasting(
+        &self,
+        signatures: &[Detached],
+        data: &[u8],
+        now: u64,
+    ) -> Result<Signer, String> {
+        let signatures = signatures.iter().take(MOST_SIGNATURES);
+        self.first_good(signatures, &mut Signed::Bytes(data), now, Expiry::Now)
     }
 
     /// As [`Self::verify`], over a file that may be long, and that can be written to: it is as before afterwards.
@@ -137,18 +165,23 @@ impl Keyring {
         file: &mut File,
         now: u64,
     ) -> Result<Signer, String> {
-        self.first_good(signatures, &mut Signed::File(file), now)
+        let signatures = signatures.iter().take(MOST_SIGNATURES_OF_A_FILE);
+        self.first_good(signatures, &mut Signed::File(file), now, Expiry::WhenSigned)
     }
 
-    fn first_good(
+    fn first_good<'a>(
         &self,
-        signatures: &[Detached],
+        signatures: impl Iterator<Item = &'a Detached>,
         data: &mut Signed,
         now: u64,
+        expiry: Expiry,
     ) -> Result<Signer, String> {
         let mut wrong = Vec::new();
-        for signature in signatures.iter().take(MOST_SIGNATURES) {
-            match self.check(signature, data, now) {
+        for signature in signatures {
+            if interrupt::pressed_already() {
+                return Err("it was stopped".into());
+            }
+            match self.check(signature, data, now, expiry) {
                 Ok(signer) => return Ok(signer),
                 Err(why) => wrong.push(format!("signature by {}: {why}", signature.issuer())),
             }
@@ -166,7 +199,13 @@ impl Keyring {
             .filter(|certificate| certificate.keys().any(|(key, _)| signature.names(key)))
     }
 
-    fn check(&self, signature: &Detached, data: &mut Signed, now: u64) -> Result<Signer, String> {
+    fn check(
+        &self,
+        signature: &Detached,
+        data: &mut Signed,
+        now: u64,
+        expiry: Expiry,
+    ) -> Result<Signer, String> {
         let text = match signature.kind() {
             Some(kind::BINARY) => false,
             Some(kind::TEXT) => true,
@@ -191,6 +230,14 @@ impl Keyring {
         if signature.expires().is_some_and(|end| end <= now) {
             return Err("it has expired".into());
         }
+        if !signature.names_any() {
+            return Err("it does not say which key made it".into());
+        }
+        let at = match expiry {
+            Expiry::WhenSigned => signed,
+            // A clock may be a little behind.
+            Expiry::Now => now.max(signed),
+        };
         let mut why = "no such key is in the keyring".to_owned();
         for certificate in &self.certificates {
             for (key, subkey) in certificate.keys() {
@@ -201,7 +248,7 @@ impl Keyring {
                     .with(text, &signature.trailer()?, &mut |message| {
                         signature.verify(key, message)
                     })
-                    .and_then(|()| certificate.may_sign(subkey, signed));
+                    .and_then(|()| certificate.may_sign(subkey, signed, at));
                 match checked {
                     Ok(()) => return Ok(certificate.signer(signed)),
                     Err(error) => why = error,
@@ -284,23 +331,34 @@ impl Certificate {
         signature.names(&self.primary) && by(signature, &self.primary, about)
     }
 
-    /// Whether this primary key, or a subkey of it, could sign data at that time.
-    fn may_sign(&self, subkey: Option<usize>, at: u64) -> Result<(), String> {
+    /// Whether its owner took it back.
+    pub(super) fn is_revoked(&self) -> bool {
         let primary = self.primary.hashed();
-        let revoked = self.direct.iter().any(|s| {
+        self.direct.iter().any(|s| {
             s.kind() == Some(kind::KEY_REVOCATION) && self.made(s, std::slice::from_ref(&primary))
-        });
-        if revoked {
+        })
+    }
+
+    /// Whether it is a key that has not expired at that time.
+    pub(super) fn is_in_force(&self, at: u64) -> bool {
+        let own = self.latest_own(at);
+        own.is_some_and(|own| end(&self.primary, own).is_none_or(|end| end > at))
+    }
+
+    /// Whether this primary key, or a subkey of it, could sign data at the time `signed`, as things are at the time `at`.
+    fn may_sign(&self, subkey: Option<usize>, signed: u64, at: u64) -> Result<(), String> {
+        if self.is_revoked() {
             return Err("its key was revoked".into());
         }
+        let primary = self.primary.hashed();
         let own = self.latest_own(at);
         let own = own.ok_or("its key did not sign itself, or only later")?;
-        expired(&self.primary, own, at)?;
+        self.expired(&self.primary, own, signed, at)?;
         let Some(number) = subkey else {
             return match own.key_may_sign() {
                 Some(false) => Err("its key may not be used to sign files".into()),
                 // A key that does not say may do what its algorithm can.
-                _ if at < self.primary.created() => Err("it is older than its key".into()),
+                _ if signed < self.primary.created() => Err("it is older than its key".into()),
                 _ => Ok(()),
             };
         };
@@ -318,7 +376,7 @@ impl Certificate {
         let bindings = of(kind::SUBKEY_BINDING).filter(|s| in_force(s, at));
         let binding = bindings.max_by_key(|s| s.created());
         let binding = binding.ok_or("its subkey was not bound to its key")?;
-        expired(key, binding, at)?;
+        self.expired(key, binding, signed, at)?;
         if binding.key_may_sign() != Some(true) {
             return Err("its subkey may not be used to sign files".into());
         }
@@ -329,10 +387,29 @@ impl Certificate {
         if !back {
             return Err("its subkey does not say to belong to its key".into());
         }
-        if at < key.created() {
+        if signed < key.created() {
             return Err("it is older than its key".into());
         }
         Ok(())
+    }
+
+    /// Whether `key`, this one or a subkey, had expired when it signed, or has since.
+    fn expired(&self, key: &Key, own: &Detached, signed: u64, at: u64) -> Result<(), String> {
+        let Some(end) = end(key, own).filter(|&end| end <= at) else {
+            return Ok(());
+        };
+        let (origin, day) = (&self.origin, crate::date::day);
+        let expired = format!("its key, in {origin}, expired on {}", day(end));
+        if end <= signed {
+            return Err(format!(
+                "{expired}, before that: if its life was made longer, a newer keyring says so"
+            ));
+        }
+        Err(format!(
+            "{expired}, and this machine's clock says {}: a newer keyring may say that its life was made longer, or the clock \
+             is wrong (clock shows it, and sets it); --accept-expired believes what it signed before",
+            day(at)
+        ))
     }
 
     /// The last self-signature at that time: on a name, or on the key itself.
@@ -384,15 +461,8 @@ fn in_force(signature: &Detached, at: u64) -> bool {
         && signature.expires().is_none_or(|end| end > at)
 }
 
-fn expired(key: &Key, own: &Detached, at: u64) -> Result<(), String> {
-    let end = own
-        .key_expires_after()
-        .map(|after| key.created().saturating_add(after));
-    match end {
-        Some(end) if end <= at => Err(format!(
-            "its key expired on {}, before that",
-            crate::date::day(end)
-        )),
-        _ => Ok(()),
-    }
+/// When `key` expires, as its owner says in `own`.
+fn end(key: &Key, own: &Detached) -> Option<u64> {
+    let after = own.key_expires_after()?;
+    Some(key.created().saturating_add(after))
 }

@@ -23,6 +23,12 @@ fn check(keyring: &Keyring, signature: &[u8], data: &[u8]) -> Result<Signer, Str
     keyring.verify(&signatures, data, now())
 }
 
+/// As [`check`], where a key must be good still.
+fn check_now(keyring: &Keyring, signature: &[u8], data: &[u8]) -> Result<Signer, String> {
+    let signatures = Detached::all(&dearmored(signature)?)?;
+    keyring.verify_lasting(&signatures, data, now())
+}
+
 const DATA: &[u8] = b"Package: a\nSHA256: b  \n- c\n";
 
 #[test]
@@ -83,6 +89,39 @@ fn a_key_that_is_not_in_the_keyring_is_named() {
     );
 }
 
+/// GnuPG believes no such signature either; every key would hash the whole file for it.
+#[test]
+fn a_signature_that_names_no_key_is_nobodys() {
+    let gpg = Gpg::new("unnamed");
+    gpg.run(&[
+        "--quick-gen-key",
+        "a@example.org",
+        "ed25519",
+        "sign",
+        "never",
+    ]);
+    let mut signature = gpg.detached(DATA, &[]);
+    let print = keys_of(&gpg).certificates()[0]
+        .primary
+        .fingerprint()
+        .to_vec();
+    // The subpackets of the fingerprint and of the key ID become private ones.
+    for issuer in [&[33, 4][..], &[16]] {
+        let key = if issuer[0] == 33 {
+            &print[..]
+        } else {
+            &print[12..]
+        };
+        let subpacket = [issuer, key].concat();
+        let at = signature
+            .windows(subpacket.len())
+            .position(|bytes| bytes == subpacket);
+        signature[at.unwrap()] = 100;
+    }
+    let error = check(&keys_of(&gpg), &signature, DATA).unwrap_err();
+    assert!(error.contains("does not say which key"), "{error}");
+}
+
 #[test]
 fn weak_hashes_are_refused() {
     let gpg = Gpg::new("weak");
@@ -139,16 +178,34 @@ fn a_key_that_had_expired_is_not_believed_but_what_it_signed_before_is() {
     let made = ["--quick-gen-key", "a@example.org", "ed25519", "sign", "2d"];
     gpg.run(&[&then[..], &made].concat());
     let signed = |time| gpg.detached(DATA, &["--faked-system-time", time]);
-    check(&keys_of(&gpg), &signed("20200102T000000"), DATA).unwrap();
+    // For rpm and pacman, whose packages are kept for years; not for apt, whose indices are renewed.
+    let early = signed("20200102T000000");
+    check(&keys_of(&gpg), &early, DATA).unwrap();
+    let error = check_now(&keys_of(&gpg), &early, DATA).unwrap_err();
+    let print = keys_of(&gpg).certificates()[0].fingerprint();
+    for what in [
+        &*print,
+        "in test.gpg, expired on 2020-01-03",
+        "clock says 20",
+        "--accept-expired",
+    ] {
+        assert!(error.contains(what), "{what}: {error}");
+    }
     // The same key with a longer life signs later; the keyring knows only the short one.
     let short = keys_of(&gpg);
-    let print = short.certificates()[0].fingerprint();
     let longer = ["--quick-set-expire", &print, "20y"];
     gpg.run(&[&["--faked-system-time", "20200102T120000"], &longer[..]].concat());
     let late = signed("20200110T000000");
     let error = check(&short, &late, DATA).unwrap_err();
-    assert!(error.contains("expired on 2020-01-03"), "{error}");
+    assert!(
+        error.contains("expired on 2020-01-03, before that"),
+        "{error}"
+    );
+    assert!(check_now(&short, &late, DATA).is_err());
     check(&keys_of(&gpg), &late, DATA).unwrap();
+    // A life that was made longer afterwards counts for what was signed before as well.
+    check_now(&keys_of(&gpg), &early, DATA).unwrap();
+    check_now(&keys_of(&gpg), &late, DATA).unwrap();
 }
 
 #[test]
