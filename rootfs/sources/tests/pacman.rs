@@ -6,10 +6,11 @@
 mod support;
 
 use kedge_packages::{Family, Package};
-use kedge_sources::{Found, From};
+use kedge_sources::{Found, From, Options};
 use support::gpg::Gpg;
 use support::{
-    Fault, Folder, Server, base64, exact, fetch, find, noise, nowhere, package, run, sha256,
+    Fault, Folder, Server, base64, exact, fetch, find, find_with, noise, nowhere, package, run,
+    sha256,
 };
 
 const PACKAGE: &str = "core/os/x86_64/hello-1.0-1-x86_64.pkg.tar.zst";
@@ -260,6 +261,45 @@ fn the_home_of_gnupg_says_who_is_trusted() {
     // A fully trusted one that nobody made valid is not, nor are three marginally trusted ones.
     assert!(!good(&[5]));
     assert!(!good(&[4, 4, 4]));
+}
+
+#[test]
+fn masters_who_expired_or_were_revoked_vouch_for_nobody() {
+    let repository = Repository::new("pac-masters");
+    let packager = &repository.packager;
+    let good = |options| match find_with(&repository.root, &hello("1.1-1"), None, options) {
+        Ok(Found::Exact(found)) => fetch(&found[0]).is_ok(),
+        _ => false,
+    };
+    let expired_too = Options {
+        accept_expired: true,
+    };
+    assert!(good(Options::default()));
+    let [first, second, _] = &repository.masters[..] else {
+        panic!();
+    };
+    packager.run(&["--quick-set-expire", first, "seconds=1"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    repository.keyring();
+    assert!(!good(Options::default()));
+    assert!(good(expired_too));
+    packager.run(&["--quick-set-expire", first, "never"]);
+    repository.keyring();
+    assert!(good(Options::default()));
+    // What the distribution says of a master, and what he says himself.
+    let revoked = "usr/share/pacman/keyrings/own-revoked";
+    repository.root.write(revoked, format!("{second}\n"));
+    assert!(!good(expired_too));
+    repository.root.write(revoked, "");
+    assert!(good(Options::default()));
+    let revocation = packager.path(&format!("openpgp-revocs.d/{second}.rev"));
+    let revocation = std::fs::read_to_string(revocation).unwrap();
+    // gpg puts a colon in front, so that nobody takes it by mistake.
+    let revocation = revocation.replace(":-----", "-----");
+    let file = packager.file("revocation", revocation.as_bytes());
+    packager.run(&["--import", &file]);
+    repository.keyring();
+    assert!(!good(expired_too));
 }
 
 #[test]

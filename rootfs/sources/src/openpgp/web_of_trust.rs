@@ -65,12 +65,24 @@ impl OwnerTrust {
         level.copied().unwrap_or(0)
     }
 
-    /// Whether a key of `keyring` is valid, at the time `now`.
-    pub(crate) fn makes_valid(&self, keyring: &Keyring, key: &Certificate, now: u64) -> bool {
-        self.valid(keyring, key, now, DEPTH)
+    /// The keys of `keyring` that may certify others at the time `now`. GnuPG does not listen to those that were revoked, nor to those
+    /// that have expired, unless they are the administrator's own; here, `expired_too` listens to them.
+    pub(crate) fn certifiers(&self, keyring: &Keyring, now: u64, expired_too: bool) -> Keyring {
+        let mut certifiers = keyring.clone();
+        certifiers.retain(|key| {
+            let level = self.level(key);
+            let lasts = || expired_too || level == ULTIMATE || key.is_in_force(now);
+            level != 0 && !key.is_revoked() && lasts()
+        });
+        certifiers
     }
 
-    fn valid(&self, keyring: &Keyring, key: &Certificate, now: u64, depth: usize) -> bool {
+    /// Whether a key is valid at the time `now`, because of these [`certifiers`](Self::certifiers).
+    pub(crate) fn makes_valid(&self, certifiers: &Keyring, key: &Certificate, now: u64) -> bool {
+        self.valid(certifiers, key, now, DEPTH)
+    }
+
+    fn valid(&self, certifiers: &Keyring, key: &Certificate, now: u64, depth: usize) -> bool {
         let level = self.level(key);
         if level == ULTIMATE || level & VALID != 0 {
             return true;
@@ -78,19 +90,17 @@ impl OwnerTrust {
         let Some(depth) = depth.checked_sub(1) else {
             return false;
         };
-        let certifiers: Vec<_> = keyring
+        let others: Vec<_> = certifiers
             .certificates()
             .iter()
+            .filter(|certifier| certifier.primary.fingerprint() != key.primary.fingerprint())
             .map(|certifier| (certifier, self.level(certifier)))
-            .filter(|&(certifier, level)| {
-                level != 0 && certifier.primary.fingerprint() != key.primary.fingerprint()
-            })
             .collect();
         key.users.iter().any(|user| {
             let (mut full, mut marginal) = (0, 0);
-            for &(certifier, level) in &certifiers {
+            for &(certifier, level) in &others {
                 if certified(key, user, certifier, now)
-                    && self.valid(keyring, certifier, now, depth)
+                    && self.valid(certifiers, certifier, now, depth)
                 {
                     match level & !VALID {
                         FULL.. => full += 1,

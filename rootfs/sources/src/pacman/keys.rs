@@ -50,12 +50,16 @@ pub(crate) fn of(query: &mut Query) -> Result<Arc<Keyring>, String> {
             "there are no keys to check packages with: neither in {HOME} nor in {KEYRINGS}"
         ));
     }
-    let all = keyring.clone();
-    keyring.retain(|key| {
-        !revoked.contains(&key.fingerprint()) && trust.makes_valid(&all, key, query.now)
-    });
+    keyring.retain(|key| !revoked.contains(&key.fingerprint()));
+    let expired_too = query.options.accept_expired;
+    let certifiers = trust.certifiers(&keyring, query.now, expired_too);
+    keyring.retain(|key| trust.makes_valid(&certifiers, key, query.now));
     if keyring.is_empty() {
-        return Err("no key of pacman's keyring is valid".into());
+        return Err(format!(
+            "no key of pacman's keyring is valid on {}, which is what this machine's clock says (clock shows it, and sets it): \
+             those that vouch for the others were revoked or have expired; --accept-expired listens to the expired ones",
+            crate::date::day(query.now)
+        ));
     }
     Ok(Arc::new(keyring))
 }
