@@ -1,6 +1,7 @@
-//! `.deb` (deb(5)): an ar archive of `debian-binary`, `control.tar.*`, `data.tar.*`, in this order.
+//! `.deb` (deb(5)): an ar archive of `debian-binary`, `control.tar.*`, `data.tar.*`, in this order, and perhaps members
+//! behind them that nobody here knows.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use kedge_packages::{Family, Package};
 
@@ -12,18 +13,25 @@ use crate::{Each, Error, Packed, damaged};
 pub(crate) const MAGIC: &[u8] = b"!<arch>\n";
 /// Of one member's header.
 const HEADER: usize = 60;
-/// More than any control file is.
+/// More than any control file is, and more than it unpacks to with all that stands beside it: checksums, scripts.
 const MOST_CONTROL: u64 = 4 << 20;
+const MOST_UNPACKED: u64 = 64 << 20;
 
 /// As [`crate::read`]. Without `each`, only as far as to know which package it is.
 pub(crate) fn read(from: &mut Packed, mut each: Option<Each>) -> Result<Package, Error> {
     let mut magic = [0; MAGIC.len()];
     from.read_exact(&mut magic)?;
     let mut package = None;
+    // Whether the content was handed over: what stands behind it is ignored, as long as it is a member.
+    let mut done = false;
     loop {
+        if done && from.fill_buf()?.is_empty() {
+            return package.ok_or_else(|| damaged("it has no control part"));
+        }
         let (name, size) = header(from)?;
         let mut member = (&mut *from).take(size);
         match (name.as_str(), &package) {
+            _ if done => {}
             ("debian-binary", None) => {
                 let mut version = String::new();
                 (&mut member).take(16).read_to_string(&mut version)?;
@@ -42,11 +50,14 @@ pub(crate) fn read(from: &mut Packed, mut each: Option<Each>) -> Result<Package,
                 package = Some(known);
             }
             (name, Some(known)) if name.starts_with("data.tar") => {
-                if let Some(each) = &mut each {
-                    let unpacked = unpack(buffered(&mut member))?;
-                    crate::each_member(&mut Tar::new(unpacked), each)?;
+                let Some(each) = &mut each else {
+                    return Ok(known.clone());
+                };
+                let unpacked = unpack(buffered(&mut member))?;
+                if crate::each_member(&mut Tar::new(unpacked), each)?.is_break() {
+                    return Ok(known.clone());
                 }
-                return Ok(known.clone());
+                done = true;
             }
             // deb(5): names that begin so may be there and are ignored.
             (name, _) if name.starts_with('_') => {}
@@ -55,14 +66,12 @@ pub(crate) fn read(from: &mut Packed, mut each: Option<Each>) -> Result<Package,
                 return Err(damaged(&format!("'{name}' stands where no .deb has it")));
             }
         }
-        // Members begin at even offsets.
+        // Members begin at even offsets; behind the last, nobody misses the byte.
         let rest = member.limit();
         if io::copy(&mut member, &mut io::sink())? < rest {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        if size % 2 == 1 {
-            from.read_exact(&mut [0])?;
-        }
+        io::copy(&mut (&mut *from).take(size % 2), &mut io::sink())?;
     }
 }
 
@@ -87,6 +96,7 @@ fn header(from: &mut Packed) -> Result<(String, u64), Error> {
 
 fn control(packed: &mut dyn Read) -> Result<Package, Error> {
     let mut tar = Tar::new(unpack(buffered(packed))?);
+    tar.inner().at_most(MOST_UNPACKED);
     while let Some(member) = tar.next()? {
         if member.path.as_os_str() == "control" {
             let mut text = Vec::new();

@@ -83,7 +83,7 @@ pub fn identify(package: &mut dyn Read) -> Result<Package, Error> {
 /// # Errors
 /// As [`read()`].
 pub fn archive(from: &mut dyn Read, mut each: Each) -> Result<(), Error> {
-    each_member(&mut Tar::new(unpack::unpack(buffered(from))?), &mut each)
+    each_member(&mut Tar::new(unpack::unpack(buffered(from))?), &mut each).map(drop)
 }
 
 /// What a stream unpacks to: gzip, xz, lzma and zstd are known by their first bytes, anything else is as it is.
@@ -91,7 +91,7 @@ pub fn archive(from: &mut dyn Read, mut each: Each) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be read, or is packed in a way that nobody here knows.
 pub fn unpacked<'a>(from: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, Error> {
-    unpack::unpack(buffered(from))
+    Ok(Box::new(unpack::unpack(buffered(from))?))
 }
 
 fn go(package: &mut dyn Read, each: Option<Each>) -> Result<Package, Error> {
@@ -109,8 +109,8 @@ fn go(package: &mut dyn Read, each: Option<Each>) -> Result<Package, Error> {
     }
 }
 
-/// Hands the rest of an archive over.
-fn each_member<R: Read>(tar: &mut Tar<R>, each: &mut Each) -> Result<(), Error> {
+/// Hands the rest of an archive over; `Break` when `each` ended it early.
+fn each_member<R: Read>(tar: &mut Tar<R>, each: &mut Each) -> Result<ControlFlow<()>, Error> {
     each_member_but(tar, each, |_| false)
 }
 
@@ -119,13 +119,13 @@ fn each_member_but<R: Read>(
     tar: &mut Tar<R>,
     each: &mut Each,
     skip: impl Fn(&Member) -> bool,
-) -> Result<(), Error> {
+) -> Result<ControlFlow<()>, Error> {
     while let Some(member) = tar.next()? {
         if !skip(&member) && each(&member, tar)?.is_break() {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use kedge_packages::{Family, Package};
 use kedge_rpm_header::{Header, tag};
 
 use crate::member::{Member, MemberKind, below_root};
-use crate::unpack::{buffered, unpack};
+use crate::unpack::{buffered, ends, unpack};
 use crate::{Each, Error, Packed, capability, damaged};
 
 /// How a package file begins.
@@ -73,7 +73,7 @@ pub(crate) fn read(from: &mut Packed, each: Option<Each>) -> Result<Package, Err
     };
     drop(header);
     let mut inner: &mut dyn Read = from;
-    payload.read(&mut *unpack(buffered(&mut inner))?)?;
+    payload.read(&mut unpack(buffered(&mut inner))?)?;
     Ok(package)
 }
 
@@ -190,7 +190,7 @@ impl Payload<'_> {
                     (index, if has { file.size } else { 0 })
                 }
                 b"070701" | b"070702" => match newc(from)? {
-                    None => return Ok(()),
+                    None => return ends(from),
                     Some((path, size)) => {
                         let index = by_path.get(&path).copied();
                         (

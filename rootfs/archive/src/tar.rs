@@ -1,17 +1,19 @@
 //! tar as packages use it: POSIX.1-1988 (ustar), PAX records (POSIX.1-2001), and GNU's long names.
 //!
-//! What no package has is refused: sparse files, multiple volumes. Blocks of zeros are skipped wherever they stand, so
-//! that archives that were put one behind the other (apk) are read as one.
+//! What no package has is refused: sparse files, multiple volumes, anything behind the two blocks of zeros that are the
+//! end. Archives that were put one behind the other without an end (apk) are read as one.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 
 use crate::member::{Member, MemberKind, below_root};
+use crate::unpack::ends;
 use crate::{Error, damaged};
 
 const BLOCK: usize = 512;
-/// More than the PAX records or the long name of one member ever are.
+/// More than the PAX records and the long names of one member ever are together, and in more headers than anybody writes.
 const MOST_EXTRA: u64 = 1 << 20;
+const MOST_HEADERS: usize = 64;
 
 /// An archive, and where in it we are.
 pub(crate) struct Tar<R> {
@@ -32,6 +34,9 @@ struct Extra {
     names: (Option<String>, Option<String>),
     modified: Option<i64>,
     attributes: Vec<(String, Vec<u8>)>,
+    /// How many bytes it was, in how many headers.
+    length: u64,
+    headers: usize,
 }
 
 impl<R: Read> Tar<R> {
@@ -41,6 +46,11 @@ impl<R: Read> Tar<R> {
             content: 0,
             padding: 0,
         }
+    }
+
+    /// What is read from.
+    pub(crate) fn inner(&mut self) -> &mut R {
+        &mut self.from
     }
 
     /// The next member; what was not read of the one before is skipped.
@@ -69,19 +79,26 @@ impl<R: Read> Tar<R> {
                 _ => size,
             };
             self.padding = self.content.wrapping_neg() % BLOCK as u64;
+            if !matches!(kind, b'x' | b'g' | b'L' | b'K') {
+                return member(&block, kind, size, extra).map(Some);
+            }
+            extra.headers += 1;
+            if extra.headers > MOST_HEADERS {
+                return Err(damaged("a member has more headers than makes sense"));
+            }
             match kind {
                 b'x' => self.records(&mut extra)?,
+                b'L' => extra.path = Some(self.long(&mut extra)?),
+                b'K' => extra.link = Some(self.long(&mut extra)?),
                 // For all that follow: no package has anything in it that matters here.
-                b'g' => {}
-                b'L' => extra.path = Some(self.long()?),
-                b'K' => extra.link = Some(self.long()?),
-                _ => return member(&block, kind, size, extra).map(Some),
+                _ => {}
             }
         }
     }
 
-    /// The next block that is not zero.
+    /// The next block that is not zero; one alone that is zero is no end.
     fn header(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
+        let mut zeros = 0;
         loop {
             let mut block = [0; BLOCK];
             let mut filled = 0;
@@ -95,6 +112,11 @@ impl<R: Read> Tar<R> {
                 }
             }
             if block == [0; BLOCK] {
+                zeros += 1;
+                if zeros == 2 {
+                    ends(&mut self.from)?;
+                    return Ok(None);
+                }
                 continue;
             }
             let sum: u64 = block.iter().map(|&b| u64::from(b)).sum();
@@ -107,22 +129,25 @@ impl<R: Read> Tar<R> {
     }
 
     /// The content of a member that says something about the next one.
-    fn extra(&mut self) -> Result<Vec<u8>, Error> {
-        if self.content > MOST_EXTRA {
-            return Err(damaged("a tar header is longer than makes sense"));
+    fn extra(&mut self, extra: &mut Extra) -> Result<Vec<u8>, Error> {
+        extra.length = extra.length.saturating_add(self.content);
+        if extra.length > MOST_EXTRA {
+            return Err(damaged(
+                "the tar headers of a member are longer than makes sense",
+            ));
         }
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn long(&mut self) -> Result<Vec<u8>, Error> {
-        Ok(until_nul(&self.extra()?).to_vec())
+    fn long(&mut self, extra: &mut Extra) -> Result<Vec<u8>, Error> {
+        Ok(until_nul(&self.extra(extra)?).to_vec())
     }
 
     /// `"%d %s=%s\n", length, keyword, value` (POSIX, pax, "Extended Header").
     fn records(&mut self, extra: &mut Extra) -> Result<(), Error> {
-        let bytes = self.extra()?;
+        let bytes = self.extra(extra)?;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let record = (|| {

@@ -13,12 +13,14 @@ use crate::{Each, Error, Packed, damaged};
 
 /// More than any `.PKGINFO` is.
 const MOST_INFO: u64 = 4 << 20;
-/// Members before `.PKGINFO`: signatures, `.BUILDINFO`, `.MTREE`, `.INSTALL`.
+/// Members before `.PKGINFO`: signatures, `.BUILDINFO`, `.MTREE`, `.INSTALL`; and what they and it unpack to.
 const MOST_BEFORE: usize = 64;
+const MOST_UNPACKED: u64 = 64 << 20;
 
 /// As [`crate::read`]. Without `each`, only as far as to know which package it is.
 pub(crate) fn read(from: Packed, each: Option<Each>) -> Result<Package, Error> {
     let mut tar = Tar::new(unpack(from)?);
+    tar.inner().at_most(MOST_UNPACKED);
     let mut signed = false;
     for _ in 0..MOST_BEFORE {
         let Some(member) = tar.next()? else { break };
@@ -29,7 +31,8 @@ pub(crate) fn read(from: Packed, each: Option<Each>) -> Result<Package, Error> {
             (&mut tar).take(MOST_INFO).read_to_end(&mut text)?;
             let package = info(&String::from_utf8_lossy(&text), signed)?;
             if let Some(mut each) = each {
-                crate::each_member_but(&mut tar, &mut each, is_about)?;
+                tar.inner().at_most(u64::MAX);
+                crate::each_member_but(&mut tar, &mut each, is_about).map(drop)?;
             }
             return Ok(package);
         }

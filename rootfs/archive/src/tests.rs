@@ -305,3 +305,166 @@ fn damage_is_no_panic() {
         }
     }
 }
+
+/// A header as POSIX has it, and its content.
+fn entry(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut block = header(name, kind, content.len() as u64).to_vec();
+    block.extend(content);
+    block.resize(block.len().next_multiple_of(512), 0);
+    block
+}
+
+fn header(name: &str, kind: u8, size: u64) -> [u8; 512] {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    for field in [108, 116] {
+        block[field..field + 8].copy_from_slice(b"0000000\0");
+    }
+    block[124..136].copy_from_slice(format!("{size:011o} ").as_bytes());
+    block[136..148].copy_from_slice(b"00000000000 ");
+    block[156] = kind;
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+/// `"%d %s=%s\n"`, whose length counts itself.
+fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
+    let rest = keyword.len() + value.len() + 3;
+    let length = (1..).find(|digits| (rest + digits).to_string().len() == *digits);
+    let mut record = format!("{} {keyword}=", rest + length.unwrap()).into_bytes();
+    record.extend(value);
+    record.push(b'\n');
+    record
+}
+
+/// The names and attributes of what is in a tar archive.
+fn archived(tar: &[u8]) -> Result<Vec<(String, usize)>, Error> {
+    let mut found = Vec::new();
+    archive(&mut { tar }, &mut |member, _| {
+        found.push((
+            member.path.to_string_lossy().into_owned(),
+            member.attributes.len(),
+        ));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+#[test]
+fn what_stands_in_front_of_a_member_is_bounded_in_all() {
+    let file = entry("file", b'0', b"x");
+    let attribute =
+        |size: usize| entry("x", b'x', &record("SCHILY.xattr.user.a", &vec![b'A'; size]));
+    // Two halves of what one may have fit, four do not; nor do many small ones.
+    let halves = |count| [attribute(500_000).repeat(count), file.clone()].concat();
+    assert_eq!(archived(&halves(2)).unwrap(), [("file".to_string(), 2)]);
+    assert!(archived(&halves(4)).is_err());
+    let long = entry("x", b'L', &vec![b'n'; 4000]);
+    let many = |count| [attribute(1).repeat(count), file.clone()].concat();
+    assert_eq!(archived(&many(60)).unwrap(), [("file".to_string(), 60)]);
+    assert!(archived(&many(65)).is_err());
+    assert!(archived(&[long.repeat(65), file.clone()].concat()).is_err());
+    // Each member anew.
+    let members = [many(40), many(40)].concat();
+    assert_eq!(archived(&members).unwrap().len(), 2);
+}
+
+#[test]
+fn an_archive_ends_at_its_end() {
+    let file = entry("file", b'0', b"x");
+    let with = |zeros: usize, more: &[u8]| archived(&[&file, &vec![0; zeros][..], more].concat());
+    for zeros in [0, 512, 1024, 10240, 512 << 10] {
+        assert_eq!(with(zeros, b"").unwrap().len(), 1, "{zeros}");
+    }
+    // A block of zeros is no end yet.
+    assert_eq!(with(512, &file).unwrap().len(), 2);
+    for (zeros, more) in [(1024, &file[..]), (1024, b"x"), (4 << 20, b"")] {
+        let error = with(zeros, more).unwrap_err().to_string();
+        assert!(error.contains("end"), "{error}");
+    }
+}
+
+/// An ar archive of these members.
+fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"!<arch>\n".to_vec();
+    for (name, content) in members {
+        let size = content.len();
+        let (zero, mode) = (0, "100644");
+        bytes.extend(
+            format!("{name:<16}{zero:<12}{zero:<6}{zero:<6}{mode:<8}{size:<10}`\n").bytes(),
+        );
+        bytes.extend(*content);
+        bytes.resize(bytes.len().next_multiple_of(2), b'\n');
+    }
+    bytes
+}
+
+const CONTROL: &[u8] = b"Package: sample\nVersion: 1\nArchitecture: all\n";
+
+#[test]
+fn behind_a_debs_content_only_further_members_stand() {
+    let (control, data) = (
+        entry("./control", b'0', CONTROL),
+        entry("./usr/file", b'0', b"x"),
+    );
+    let parts: [(&str, &[u8]); 3] = [
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &control),
+        ("data.tar", &data),
+    ];
+    let deb = ar(&parts);
+    assert_eq!(members(&deb).unwrap().1.len(), 1);
+    // debsigs' signatures, and whatever is made one day (deb(5)).
+    let more = ar(&[&parts[..], &[("_gpgorigin", b"odd"), ("x", b"even")]].concat());
+    assert_eq!(members(&more).unwrap().1.len(), 1);
+    assert!(members(&more[..more.len() - 4]).is_err());
+    for garbage in [&b"x"[..], &[0; 100], &[b'\n'; 4096]] {
+        assert!(members(&[&deb, garbage].concat()).is_err());
+    }
+}
+
+/// A few bytes that unpack to many zeros.
+fn bomb(front: &[u8], size: u64) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, front).unwrap();
+    std::io::copy(&mut std::io::repeat(0).take(size), &mut packed).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn what_tells_of_a_package_is_not_unpacked_without_end() {
+    const MUCH: u64 = 100 << 20;
+    let zeros = bomb(b"", MUCH);
+    let file = bomb(&header("./md5sums", b'0', MUCH), MUCH);
+    let empty = entry("./empty", b'0', b"");
+    let many = bomb(&empty.repeat(200_000), 0);
+    for control in [&zeros, &file, &many] {
+        let deb = ar(&[("debian-binary", b"2.0\n"), ("control.tar.gz", control)]);
+        let started = std::time::Instant::now();
+        let error = identify(&mut &deb[..]).unwrap_err().to_string();
+        assert!(
+            error.contains("more than") || error.contains("end"),
+            "{error}"
+        );
+        assert!(started.elapsed().as_secs() < 20);
+    }
+    let file = bomb(&header(".MTREE", b'0', MUCH), MUCH);
+    let info = bomb(&entry(".PKGINFO", b'0', b"pkgname = a\npkgver = 1\n"), 0);
+    let error = identify(&mut &[file, info].concat()[..]).unwrap_err();
+    assert!(error.to_string().contains("more than"), "{error}");
+    // What is in it may be long.
+    let info = entry(".PKGINFO", b'0', b"pkgname = a\npkgver = 1\n");
+    let front = [&info[..], &header("file", b'0', MUCH)].concat();
+    let mut length = 0;
+    let package = bomb(&front, MUCH);
+    read(&mut &package[..], &mut |_, content| {
+        length += std::io::copy(content, &mut std::io::sink())?;
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    assert_eq!(length, MUCH);
+}

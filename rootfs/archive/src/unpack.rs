@@ -1,11 +1,12 @@
 //! Decompression, by what the first bytes say: gzip (RFC 1952), xz, lzma, zstd (RFC 8878), or nothing.
 //!
 //! A stream may be made of several, one after the other, as `pigz`, `pzstd` and apk make them. A small file may unpack to
-//! endless bytes: nothing here keeps more than one window of it.
+//! endless bytes: nothing here keeps more than one window of it, ctrl-C ends it, and [`Unpacked::at_most`] bounds it.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use kedge_progress::interrupt;
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use xz2::bufread::XzDecoder;
@@ -15,6 +16,8 @@ use crate::Error;
 
 /// What `xz` may take: `-9e` takes 65 MB, and nobody packs for more. zstd's limit is ruzstd's: windows of 100 MB.
 const XZ_MEMORY: u64 = 128 << 20;
+/// Zeros that fill an archive up: tar's records have 10 kB, or what `--blocking-factor` says.
+const MOST_FILLING: u64 = 1 << 20;
 /// How much is read at a time.
 const BUFFER: usize = 64 << 10;
 
@@ -30,12 +33,12 @@ pub(crate) fn buffered(from: &mut dyn Read) -> Packed<'_> {
 ///
 /// # Errors
 /// When it cannot be read, or is packed in a way that nobody here knows.
-pub(crate) fn unpack<'a>(mut packed: Packed<'a>) -> Result<Box<dyn Read + 'a>, Error> {
+pub(crate) fn unpack<'a>(mut packed: Packed<'a>) -> Result<Unpacked<'a>, Error> {
     let begins = packed.fill_buf()?;
     let xz = |stream: Result<Stream, xz2::stream::Error>| {
         stream.map_err(|error| Error::Read(io::Error::from(error)))
     };
-    Ok(match begins {
+    let from: Box<dyn Read + 'a> = match begins {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(packed)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
             let stream = xz(Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED))?;
@@ -53,7 +56,57 @@ pub(crate) fn unpack<'a>(mut packed: Packed<'a>) -> Result<Box<dyn Read + 'a>, E
             return Err(Error::Unsupported("bzip2".into()));
         }
         _ => Box::new(packed),
+    };
+    Ok(Unpacked {
+        from,
+        left: u64::MAX,
     })
+}
+
+/// What something unpacks to.
+pub(crate) struct Unpacked<'a> {
+    from: Box<dyn Read + 'a>,
+    /// How much more of it may be read.
+    left: u64,
+}
+
+impl Unpacked<'_> {
+    /// From here on, more than `most` bytes are an error.
+    pub(crate) fn at_most(&mut self, most: u64) {
+        self.left = most;
+    }
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if interrupt::pressed_already() {
+            return Err(io::Error::other("it was stopped"));
+        }
+        let count = self.from.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            let why = "it unpacks to more than makes sense there";
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })?;
+        Ok(count)
+    }
+}
+
+/// Reads on behind the end of an archive, where only zeros may stand, and not without end.
+pub(crate) fn ends(from: &mut dyn Read) -> Result<(), Error> {
+    let mut buffer = [0; 4096];
+    let mut left = MOST_FILLING;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let filling = left.checked_sub(count as u64);
+        left = filling
+            .filter(|_| buffer[..count].iter().all(|&b| b == 0))
+            .ok_or_else(|| crate::damaged("there is something behind the end of its archive"))?;
+    }
 }
 
 /// Frames of zstd, one after the other.
