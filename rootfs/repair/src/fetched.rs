@@ -20,11 +20,11 @@ pub(crate) fn fetch(
     scratch: Option<&Path>,
     progress: &mut Progress,
 ) -> Result<File, Error> {
-    let mut file = match scratch {
-        Some(folder) => unnamed(folder)?,
+    let (mut file, room) = match scratch {
+        Some(folder) => (unnamed(folder)?, u64::MAX),
         None => in_memory(candidate.size)?,
     };
-    kedge_sources::fetch(candidate, &mut file, progress)
+    kedge_sources::fetch(candidate, &mut file, room, progress)
         .map_err(|error| Error::Source(Box::new(error)))?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| Error::Word(format!("cannot read what was fetched: {error}")))?;
@@ -43,9 +43,12 @@ fn unnamed(folder: &Path) -> Result<File, Error> {
         })
 }
 
-fn in_memory(size: Option<u64>) -> Result<File, Error> {
-    if let (Some(size), Some(available)) = (size, available())
-        && available < size.saturating_add(RESERVE)
+/// A file in memory, and how long it may become.
+fn in_memory(size: Option<u64>) -> Result<(File, u64), Error> {
+    let available = available().unwrap_or(u64::MAX);
+    let room = available.saturating_sub(RESERVE);
+    if let Some(size) = size
+        && size > room
     {
         return Err(Error::Word(format!(
             "the package has {}, and {} of memory are available, of which {} are needed for other things: name a folder of \
@@ -56,7 +59,7 @@ fn in_memory(size: Option<u64>) -> Result<File, Error> {
         )));
     }
     rustix::fs::memfd_create("kedge-package", MemfdFlags::CLOEXEC)
-        .map(File::from)
+        .map(|file| (File::from(file), room))
         .map_err(|errno| Error::Word(format!("cannot keep a package in memory: {errno}")))
 }
 

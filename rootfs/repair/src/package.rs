@@ -146,7 +146,7 @@ impl Pass<'_> {
         });
         match read {
             Ok(_) => Ok(()),
-            Err(kedge_archive::Error::Caller(_)) => Err(Error::Interrupted),
+            Err(_) if interrupt::pressed_already() => Err(Error::Interrupted),
             Err(source) => Err(Error::Archive {
                 location,
                 source: Box::new(source),

@@ -157,8 +157,15 @@ pub fn find_all(
 /// Fetches a package file into `to` and proves that it is what its chain of trust says. Only what is proven is in `to` then: of
 /// an .apk out of an index, the signature in front is left out.
 ///
+/// `room` is how many bytes `to` may have: a server may send without end, and need not say how much before.
+///
 /// # Errors
 /// When it cannot be had whole, or is not what was promised; `to` is then of no use.
-pub fn fetch(candidate: &Candidate, to: &mut File, progress: &mut Progress) -> Result<(), Error> {
-    proof::fetch(candidate, to, progress)
+pub fn fetch(
+    candidate: &Candidate,
+    to: &mut File,
+    room: u64,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    proof::fetch(candidate, to, room, progress)
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -29,6 +30,11 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
+    /// Whether it says of each byte that it belongs there.
+    fn is_of_all(&self) -> bool {
+        !self.digests.is_empty() || self.signed.is_some() || self.apk.is_some()
+    }
+
     /// What can be known once the whole is there. What nothing vouches for is no longer in the file then.
     fn check_whole(&self, file: &mut File, now: u64) -> Result<(), String> {
         if let Some((keys, signatures)) = &self.signed {
@@ -87,6 +93,7 @@ pub(crate) fn holds(candidate: &Candidate, progress: &mut Progress) -> Result<()
 pub(crate) fn fetch(
     candidate: &Candidate,
     to: &mut File,
+    room: u64,
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let location = || candidate.place.shown();
@@ -144,6 +151,15 @@ pub(crate) fn fetch(
                 stranger(&begins)
             )));
         }
+        if length > room {
+            progress.clear();
+            return Err(cannot(format!(
+                "it is longer than the {} that there is room for; --scratch FOLDER keeps it on another disk, if it is a \
+                 package{}",
+                kedge_progress::bytes(room),
+                stranger(&begins)
+            )));
+        }
         hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
         to.write_all(bytes).map_err(write)?;
         if candidate.size.is_some() {
@@ -167,6 +183,12 @@ pub(crate) fn fetch(
     }
     let whole = candidate.proof.check_whole(to, crate::date::now());
     whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
+    if candidate.place.is_remote() && !candidate.proof.is_of_all() {
+        to.seek(SeekFrom::Start(0)).map_err(write)?;
+        // Its end is nowhere said but in itself.
+        kedge_archive::read(to, &mut |_, _| Ok(ControlFlow::Continue(())))
+            .map_err(|error| unproven(format!("{error}{}", stranger(&begins))))?;
+    }
     to.seek(SeekFrom::Start(0)).map_err(write)?;
     Ok(())
 }

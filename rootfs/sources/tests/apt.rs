@@ -9,7 +9,8 @@ use kedge_packages::{Family, Package};
 use kedge_sources::{Found, From, Options};
 use support::gpg::Gpg;
 use support::{
-    Fault, Folder, Server, exact, fetch, find, find_with, noise, nowhere, package, run, sha256,
+    Fault, Folder, Server, exact, fetch, fetch_into, find, find_with, noise, nowhere, package, run,
+    sha256,
 };
 
 const INDEX: &str = "dists/stable/main/binary-amd64/Packages";
@@ -415,6 +416,31 @@ fn faults_of_a_mirror_are_named() {
     mirror.folder.remove(DEB);
     let error = fetch(&found).unwrap_err();
     assert!(error.contains("no longer there"), "{error}");
+}
+
+#[test]
+fn a_package_whose_length_nobody_says_has_to_end_in_time() {
+    let mirror = Mirror::new("room");
+    let deb = mirror.hello();
+    let from = From::Url(format!("{}/{DEB}", mirror.server.url));
+    let found = exact(&mirror.root, &hello("1.0-1"), Some(from)).remove(0);
+    assert_eq!((found.size, found.trust.len()), (None, 0));
+    let room = deb.len() as u64;
+    assert_eq!(fetch_into(&found, room).unwrap(), deb);
+    let error = fetch_into(&found, room - 1).unwrap_err();
+    assert!(
+        error.contains("there is room for") && error.contains("--scratch"),
+        "{error}"
+    );
+    for other in [
+        [&deb[..], b"HTTP/1.1 200 OK"].concat(),
+        [&deb[..], &[0; 1 << 16]].concat(),
+        deb[..deb.len() - 2000].to_vec(),
+    ] {
+        mirror.server.fault(DEB, Fault::Instead(other));
+        let error = fetch(&found).unwrap_err();
+        assert!(error.contains("is not what it should be"), "{error}");
+    }
 }
 
 #[test]

@@ -235,6 +235,11 @@ pub fn nowhere(root: &Folder, wanted: &Package, from: Option<From>) -> String {
 
 /// What fetching gives.
 pub fn fetch(candidate: &Candidate) -> Result<Vec<u8>, String> {
+    fetch_into(candidate, u64::MAX)
+}
+
+/// What fetching gives where so many bytes have room.
+pub fn fetch_into(candidate: &Candidate, room: u64) -> Result<Vec<u8>, String> {
     let folder = Folder::new("fetch");
     let mut file = std::fs::File::options()
         .read(true)
@@ -246,7 +251,7 @@ pub fn fetch(candidate: &Candidate) -> Result<Vec<u8>, String> {
     // What was there before is of no matter.
     file.write_all(&vec![7; 1 << 20]).unwrap();
     let mut progress = Progress::new("test");
-    kedge_sources::fetch(candidate, &mut file, &mut progress).map_err(|e| e.to_string())?;
+    kedge_sources::fetch(candidate, &mut file, room, &mut progress).map_err(|e| e.to_string())?;
     assert_eq!(file.stream_position().unwrap(), 0);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
