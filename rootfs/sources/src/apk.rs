@@ -220,6 +220,7 @@ pub(crate) fn fuzz(data: &[u8], names: &HashSet<String>) {
     }
     signature::public_key(data);
     let _ = members::check(&mut Cursor::new(data), Digest::Sha1([0; 20]));
+    members::fuzz(data);
 }
 
 #[cfg(test)]

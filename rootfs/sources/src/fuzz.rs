@@ -32,6 +32,7 @@ pub fn openpgp(data: &[u8]) {
     let mut signed = data.to_vec();
     if let Ok(text) = Cleartext::parse(data) {
         signatures.extend(Detached::all(&text.signatures).unwrap_or_default());
+        is_signed(data, &text.signed);
         signed = text.signed;
     }
     // The same signatures over and over only take time.
@@ -40,6 +41,22 @@ pub fn openpgp(data: &[u8]) {
     let _ = keyring.verify_lasting(&signatures, &signed, NOW);
     OwnerTrust::of_trustdb(data);
     OwnerTrust::default().add_trusted(&String::from_utf8_lossy(data));
+}
+
+/// That what is signed of a text is all of it, in its order, and nothing else.
+fn is_signed(text: &[u8], signed: &[u8]) {
+    let (text, signed) = (
+        String::from_utf8_lossy(text),
+        String::from_utf8_lossy(signed),
+    );
+    let mut lines = text.lines();
+    lines.by_ref().find(|line| line.trim_end().is_empty());
+    let lines = lines.take_while(|line| line.trim_end() != "-----BEGIN PGP SIGNATURE-----");
+    let lines = lines.map(|line| line.strip_prefix("- ").unwrap_or(line));
+    let lines: Vec<&str> = lines
+        .map(|line| line.trim_end_matches([' ', '\t', '\r']))
+        .collect();
+    assert_eq!(lines.join("\r\n"), signed);
 }
 
 /// Two versions, parted by a line end: the order of each family turns round with them.

@@ -108,6 +108,43 @@ fn data_hash(control: &[u8]) -> Option<Digest> {
     found
 }
 
+/// That nothing in front of a good package is believed with it, be it these bytes or a part of them.
+pub(super) fn fuzz(front: &[u8]) {
+    let part = |bytes: &[u8]| {
+        let mut packed = flate2::bufread::GzEncoder::new(bytes, flate2::Compression::fast());
+        let mut part = Vec::new();
+        packed.read_to_end(&mut part).map(|_| part)
+    };
+    let digest = |algorithm, bytes: &[u8]| {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    };
+    // A header of tar's, and a line that is all of .PKGINFO.
+    let content = part(b"content").unwrap_or_default();
+    let hash = digest(Algorithm::Sha256, &content).to_string();
+    let hash = hash.trim_start_matches("sha256:");
+    let mut info = vec![0; 512];
+    info[..8].copy_from_slice(b".PKGINFO");
+    info[124..135].copy_from_slice(format!("{:011o}", 11 + hash.len()).as_bytes());
+    info[148..156].fill(b' ');
+    let sum: u32 = info.iter().map(|&b| u32::from(b)).sum();
+    info[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    info.extend(format!("datahash = {hash}").as_bytes());
+    info.resize(1024, 0);
+    let control = part(&info).unwrap_or_default();
+    let named = digest(Algorithm::Sha1, &control);
+    let proven = [control, content].concat();
+    for front in [front.to_vec(), part(front).unwrap_or_default(), Vec::new()] {
+        let file = [&front[..], &proven].concat();
+        let begins = check(&mut io::Cursor::new(&file), named);
+        match begins.map(usize::try_from) {
+            Ok(Ok(begins)) => assert_eq!(&file[begins..], &proven[..]),
+            other => assert!(!front.is_empty(), "{other:?}"),
+        }
+    }
+}
+
 /// Hashes what is consumed, and not what is only looked at.
 struct Measured<R> {
     from: BufReader<R>,
