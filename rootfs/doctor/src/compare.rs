@@ -270,8 +270,20 @@ impl Seen<'_> {
     }
 
     fn unknown(&self) -> Option<Difference> {
-        self.is_husk()
-            .then(|| self.other_type("symlink, folder or file with content"))
+        if !self.entry.no_file {
+            let husk = self.is_husk();
+            return husk.then(|| self.other_type("symlink, folder or file with content"));
+        }
+        match self.kind {
+            FileType::Symlink | FileType::Directory => None,
+            // A link in /etc says how a thing is configured, and the administrator may have written a file there.
+            FileType::RegularFile
+                if self.stat.st_size > 0 && self.entry.path.starts_with("etc") =>
+            {
+                None
+            }
+            _ => Some(self.other_type("symlink or folder")),
+        }
     }
 }
 

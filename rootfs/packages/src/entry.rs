@@ -80,4 +80,7 @@ pub struct Entry {
     pub configuration: bool,
     /// May be absent: rpm's `%ghost` and `missingok`, pacman's NoExtract, dpkg's path-exclude.
     pub optional: bool,
+    /// With [`Kind::Unknown`]: certainly no regular file. A Debian package that came with checksums has one of every file
+    /// in it.
+    pub no_file: bool,
 }

@@ -68,6 +68,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         modified: None,
         configuration: false,
         optional: false,
+        no_file: false,
     }
 }
 
@@ -194,6 +195,44 @@ fn each_kind_of_damage_is_told_and_nothing_else() {
     assert_eq!(tally.unknown, 1);
     assert_eq!(tally.complaints.len(), 1, "{:?}", tally.complaints);
     assert!(tally.complaints[0].contains("unreadable"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// dpkg does not say where links lead, but that there is no file.
+#[test]
+fn what_stands_in_the_place_of_a_link_is_told() {
+    let folder = folder("links");
+    std::fs::create_dir(folder.join("etc")).unwrap();
+    let mut entries = Vec::new();
+    for path in ["usr/lib/empty", "usr/lib/garbage", "etc/empty", "etc/mine"] {
+        let content = if path.ends_with("empty") { "" } else { "x" };
+        write(folder.join(path), content.as_bytes(), 0o644);
+        entries.push(path);
+    }
+    symlink("nowhere", folder.join("usr/lib/link")).unwrap();
+    std::fs::create_dir(folder.join("usr/lib/folder")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.join("usr/lib/fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    entries.extend(["usr/lib/link", "usr/lib/folder", "usr/lib/fifo"]);
+    let listed = |no_file| {
+        let entries = entries.iter().map(|path| Entry {
+            no_file,
+            ..entry(path, Kind::Unknown)
+        });
+        found(&folder, entries.collect()).0
+    };
+    assert_eq!(listed(false), [""; 0]);
+    assert_eq!(
+        listed(true),
+        [
+            "etc/empty: type",
+            "usr/lib/empty: type",
+            "usr/lib/fifo: type",
+            "usr/lib/garbage: type",
+        ]
+    );
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -294,6 +294,7 @@ impl Database for Apk<'_> {
                 group: Some(Owner::Number(named.group)),
                 modified: None,
                 optional: false,
+                no_file: false,
                 path,
             });
         })

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use kedge_digest::{Algorithm, Digest};
 
+use rustix::fs::FileType;
+
 use super::Dpkg;
 use super::status::{self, Conffile};
 use crate::scan::lines;
@@ -20,21 +22,33 @@ pub(super) fn read(
     let package = &dpkg.packages[index];
     let conffiles = conffiles(dpkg, index)?;
     let (sums, sums_path) = first(dpkg, dpkg.info(index, "md5sums"));
+    // Nobody writes one without a line.
+    let mut sums_lost = sums.as_ref().is_some_and(Vec::is_empty);
     let sums = sums.unwrap_or_default();
     let mut sums = Sums::of(dpkg, &sums, &sums_path);
+    let sums_whole = sums.whole;
     let (list, list_path) = first(dpkg, dpkg.info(index, "list"));
     let store = dpkg.stores[dpkg.store_of[index]].path();
     let distroless = store
         .parent()
         .is_some_and(|folder| folder.ends_with("status.d"));
-    if list.is_none() && !distroless {
+    // dpkg writes at least `/.` into it.
+    let lost = match &list {
+        None => (!distroless).then_some("cannot be read"),
+        Some(list) => list.is_empty().then_some("is empty"),
+    };
+    let list = list.unwrap_or_default();
+    if let Some(lost) = lost {
         dpkg.complaints.add(format!(
-            "{} cannot be read; only files with a checksum are known of package {}",
+            "{} {lost}; only files with a checksum are known of package {}",
             dpkg.root.outside(&list_path).display(),
             package.name
         ));
+    } else if list.last().is_some_and(|&last| last != b'\n') {
+        let why = "it ends in the middle of a line";
+        let error = damaged(&dpkg.root.outside(&list_path), list.len() as u64, why);
+        dpkg.complaints.add(error.to_string());
     }
-    let list = list.unwrap_or_default();
     let folders = OnceCell::new();
 
     let mut give = |raw: &[u8], kind: Kind| {
@@ -51,6 +65,15 @@ pub(super) fn read(
             (Kind::Unknown, Some(Conffile { md5, .. })) => conffile_kind(md5),
             (kind, _) => kind,
         };
+        let unknown = kind == Kind::Unknown;
+        if unknown && sums_lost && is_regular(dpkg, &path) {
+            sums_lost = false;
+            dpkg.complaints.add(format!(
+                "{} is empty; what is in the files of package {} is not known",
+                dpkg.root.outside(&sums_path).display(),
+                package.name
+            ));
+        }
         let stat = dpkg.overrides.get(raw);
         each(Entry {
             path,
@@ -62,6 +85,7 @@ pub(super) fn read(
             configuration: conffile.is_some(),
             optional: conffile.is_some_and(|conffile| conffile.obsolete)
                 || dpkg.excluded.contains(raw),
+            no_file: unknown && sums_whole,
         });
     };
     let mut all = lines(&list).peekable();
@@ -94,6 +118,11 @@ pub(super) fn read(
         give(raw, file(digest));
     }
     Ok(())
+}
+
+fn is_regular(dpkg: &Dpkg<'_>, path: &Path) -> bool {
+    let stat = dpkg.root.symlink_metadata(path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 fn file(digest: Digest) -> Kind {
@@ -149,6 +178,8 @@ struct Sums<'a> {
     all: Vec<(&'a [u8], [u8; 16])>,
     taken: Vec<bool>,
     next: usize,
+    /// There are some, and none was lost: what has none is no regular file.
+    whole: bool,
 }
 
 impl<'a> Sums<'a> {
@@ -179,6 +210,7 @@ impl<'a> Sums<'a> {
             taken: vec![false; all.len()],
             all,
             next: 0,
+            whole: !complained && sums.last() == Some(&b'\n'),
         }
     }
 

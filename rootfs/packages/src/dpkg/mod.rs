@@ -9,7 +9,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub(crate) struct Dpkg<'a> {
     root: &'a Sysroot,
     packages: Vec<Package>,
     records: Vec<Record>,
+    /// What was removed but for its configuration, and still has a record.
+    gone: Vec<Package>,
     /// Where the records' offsets lead.
     stores: Vec<Store>,
     /// Which of `stores` has which package.
@@ -48,6 +50,7 @@ impl<'a> Dpkg<'a> {
             root,
             packages: Vec::new(),
             records: Vec::new(),
+            gone: Vec::new(),
             stores: Vec::new(),
             store_of: Vec::new(),
             diversions: Diversions::read(root, &complaints),
@@ -58,12 +61,18 @@ impl<'a> Dpkg<'a> {
         dpkg.read_status()?;
         dpkg.read_updates();
         dpkg.read_distroless();
+        dpkg.look_for_lost_records();
         Ok((!dpkg.packages.is_empty()).then_some(dpkg))
     }
 
     /// `status`, or the one before, `status-old`, when nothing can be got out of it.
     fn read_status(&mut self) -> Result<(), Error> {
         let first = self.read_packages(Path::new("var/lib/dpkg/status"));
+        if let (Ok(1..), Some(store)) = (&first, self.stores.last()) {
+            if let Err(error) = status::is_whole(store) {
+                self.complaints.add(error.to_string());
+            }
+        }
         let missing = matches!(&first, Err(Error::Read(error)) if error.is_missing());
         let info = Path::new("var/lib/dpkg/info");
         if matches!(&first, Ok(count) if *count > 0) || (missing && !self.root.exists(info)) {
@@ -98,10 +107,13 @@ impl<'a> Dpkg<'a> {
         let stanzas = status::read(&store, &self.complaints)?;
         let before = self.packages.len();
         for Stanza { package, record } in stanzas {
-            if let Some(record) = record {
-                self.packages.push(package);
-                self.records.push(record);
-                self.store_of.push(self.stores.len());
+            match record {
+                Some(record) => {
+                    self.packages.push(package);
+                    self.records.push(record);
+                    self.store_of.push(self.stores.len());
+                }
+                None => self.gone.push(package),
             }
         }
         let count = self.packages.len() - before;
@@ -143,7 +155,7 @@ impl<'a> Dpkg<'a> {
                     self.store_of[index] = self.stores.len();
                 }
                 (Some(index), None) => {
-                    self.packages.remove(index);
+                    self.gone.push(self.packages.remove(index));
                     self.records.remove(index);
                     self.store_of.remove(index);
                 }
@@ -152,7 +164,7 @@ impl<'a> Dpkg<'a> {
                     self.records.push(record);
                     self.store_of.push(self.stores.len());
                 }
-                (None, None) => {}
+                (None, None) => self.gone.push(package),
             }
         }
         self.stores.push(store);
@@ -174,6 +186,40 @@ impl<'a> Dpkg<'a> {
                 self.complaints.add(error.to_string());
             }
         }
+    }
+
+    /// Whoever has a list has a record, as long as `status` is whole: dpkg writes it before and takes it away after.
+    fn look_for_lost_records(&self) {
+        let recorded = || self.packages.iter().chain(&self.gone);
+        let names: HashSet<&str> = recorded().map(|known| known.name.as_str()).collect();
+        let qualified: HashSet<(&str, &str)> = recorded()
+            .map(|known| (known.name.as_str(), known.architecture.as_str()))
+            .collect();
+        let folder = Path::new("var/lib/dpkg/info");
+        let files = self.root.read_dir(folder).unwrap_or_default();
+        let mut lost: Vec<&str> = files
+            .iter()
+            .filter_map(|file| file.name.to_str()?.strip_suffix(".list"))
+            .filter(|name| match name.split_once(':') {
+                Some((name, architecture)) => ![architecture, ""]
+                    .iter()
+                    .any(|architecture| qualified.contains(&(name, architecture))),
+                None => !names.contains(name),
+            })
+            .collect();
+        lost.sort_unstable();
+        let (Some(first), count) = (lost.first(), lost.len()) else {
+            return;
+        };
+        let status = self.root.outside(Path::new("var/lib/dpkg/status"));
+        let more = match count {
+            1 => String::new(),
+            _ => format!(" and {} more", count - 1),
+        };
+        self.complaints.add(format!(
+            "{} has lost package {first}{more}: in info there is a list of its files, which were not looked at; var/lib/dpkg/status-old or var/backups/dpkg.status.* may have what was lost",
+            status.display(),
+        ));
     }
 
     /// `info/NAME.KIND` or `info/NAME:ARCHITECTURE.KIND`; the likelier first.

@@ -32,18 +32,29 @@ struct Paragraph {
     conffiles: Option<u64>,
     /// The first line that is neither a field nor goes on with one.
     odd: Option<u64>,
+    /// The second line that names a package.
+    twice: Option<u64>,
 }
 
 /// All packages; paragraphs that make no sense are complained of.
 pub(crate) fn read(store: &Store, complaints: &Complaints) -> Result<Vec<Stanza>, Error> {
     let mut stanzas = Vec::new();
+    let mut zero = None;
     let mut lines = store.lines(0);
     let mut paragraph = Paragraph::default();
     loop {
         let offset = lines.offset();
         let line = lines.next()?;
         match line {
-            Some(line) if !line.is_empty() => paragraph.line(line, offset, store),
+            Some(line) if !line.is_empty() => {
+                if zero.is_none() && line.contains(&0) {
+                    zero = Some(offset);
+                    let why =
+                        "there is a zero byte: what stood there is lost, whole packages perhaps";
+                    complaints.add(store.damaged(offset, why).to_string());
+                }
+                paragraph.line(line, offset, store);
+            }
             _ => {
                 let end = line.is_none();
                 let done = std::mem::take(&mut paragraph);
@@ -60,6 +71,20 @@ pub(crate) fn read(store: &Store, complaints: &Complaints) -> Result<Vec<Stanza>
     }
 }
 
+/// Whether its last line has an end; dpkg writes an empty one behind every paragraph.
+pub(crate) fn is_whole(store: &Store) -> Result<(), Error> {
+    let last = store.length().saturating_sub(1);
+    let mut byte = [0];
+    store.read_at(last, &mut byte)?;
+    match byte {
+        [b'\n'] => Ok(()),
+        _ => Err(store.damaged(
+            store.length(),
+            "it ends in the middle of a line: what came behind is lost",
+        )),
+    }
+}
+
 impl Paragraph {
     fn line(&mut self, line: &[u8], offset: u64, store: &Store) {
         if matches!(line.first(), Some(b' ' | b'\t')) {
@@ -72,7 +97,12 @@ impl Paragraph {
         };
         let value = value.trim();
         match field.to_ascii_lowercase().as_str() {
-            "package" => self.package = Some(value.into()),
+            "package" => {
+                // The line between two paragraphs is gone, and what else?
+                if self.package.replace(value.into()).is_some() {
+                    self.twice.get_or_insert(offset);
+                }
+            }
             "version" => self.version = value.into(),
             "architecture" => self.architecture = value.into(),
             "status" => self.status = Some(value.into()),
@@ -91,6 +121,10 @@ impl Paragraph {
     fn finish(self, store: &Store, complaints: &Complaints) -> Option<Stanza> {
         if let Some(offset) = self.odd {
             complaints.add(store.damaged(offset, "there is no field").to_string());
+        }
+        if let Some(offset) = self.twice {
+            let why = "a second package is named in one paragraph";
+            complaints.add(store.damaged(offset, why).to_string());
         }
         let named = self.package.is_some() || self.status.is_some();
         let Some(name) = self.package.filter(|name| is_name(name)) else {

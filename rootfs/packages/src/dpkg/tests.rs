@@ -332,6 +332,109 @@ fn a_lost_list_is_complained_of_and_checksums_name_the_files() {
     );
 }
 
+/// One package more than `HELLO`, with all that dpkg writes of it.
+const SECOND: &str = "\nPackage: second\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\nDescription: is second\n\n";
+
+/// What is complained of when these files are in `var/lib/dpkg`; each package's entries are read too.
+fn complaints(files: &[(&str, &str)]) -> Vec<String> {
+    let small = Small::new(&[]);
+    for (path, content) in files {
+        let path = small.0.path().join("var/lib/dpkg").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    std::fs::create_dir_all(small.0.path().join("usr/bin")).unwrap();
+    std::fs::write(small.0.path().join("usr/bin/hello"), "x").unwrap();
+    let root = small.root();
+    let dpkg = Dpkg::open(&root).unwrap().unwrap();
+    for index in 0..dpkg.packages().len() {
+        dpkg.entries(index, &mut |_| {}).unwrap();
+    }
+    dpkg.complaints()
+}
+
+const LIST: (&str, &str) = ("info/hello.list", "/.\n/usr\n/usr/bin\n/usr/bin/hello\n");
+const SUMS: (&str, &str) = (
+    "info/hello.md5sums",
+    "0123456789abcdef0123456789abcde0  usr/bin/hello\n",
+);
+
+/// Cut off, a block of it lost, the empty line between two packages lost: what is gone is not taken for never installed.
+#[test]
+fn a_damaged_status_is_complained_of() {
+    let whole = format!("{HELLO}{SECOND}");
+    let second = ("info/second.list", "/.\n");
+    let gone = "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\n\n";
+    let with_gone = format!("{whole}{gone}");
+    let files = [("status", with_gone.as_str()), LIST, SUMS, second];
+    let removed = [("info/gone.list", "/.\n"), ("info/gone:amd64.list", "/.\n")];
+    assert_eq!(complaints(&[files.as_slice(), &removed].concat()), [""; 0]);
+    let at = whole.find("\nPackage: second").unwrap();
+    let zeroed = format!(
+        "{}{}{}",
+        &whole[..at - 8],
+        "\0".repeat(16),
+        &whole[at + 8..]
+    );
+    let joined = whole.replace("\n\nPackage: second", "\nPackage: second");
+    for (status, words) in [
+        (&whole[..at + 1], "has lost package second"),
+        (&whole[..at + 20], "ends in the middle of a line"),
+        (&zeroed, "there is a zero byte"),
+        (&zeroed, "has lost package second"),
+        (&joined, "second package is named in one paragraph"),
+    ] {
+        let complaints = complaints(&[("status", status), LIST, SUMS, second]);
+        let told = complaints.iter().any(|complaint| complaint.contains(words));
+        assert!(told, "{words}: {complaints:?}");
+    }
+}
+
+#[test]
+fn empty_and_cut_lists_are_complained_of() {
+    let status = ("status", HELLO);
+    assert_eq!(complaints(&[status, LIST, SUMS]), [""; 0]);
+    // Some packages come without checksums.
+    assert_eq!(complaints(&[status, LIST]), [""; 0]);
+    let empty_list = ("info/hello.list", "");
+    let empty_sums = ("info/hello.md5sums", "");
+    let links_only = ("info/hello.list", "/.\n/usr\n/usr/bin\n/usr/bin/hi\n");
+    assert_eq!(complaints(&[status, links_only, empty_sums]), [""; 0]);
+    let cut = ("info/hello.list", "/.\n/usr\n/usr/bin\n/usr/bin/he");
+    for (files, words) in [
+        ([status, empty_list, empty_sums], "hello.list is empty"),
+        ([status, LIST, empty_sums], "hello.md5sums is empty"),
+        ([status, cut, SUMS], "ends in the middle of a line"),
+    ] {
+        let complaints = complaints(&files);
+        let told = complaints.iter().any(|complaint| complaint.contains(words));
+        assert!(told, "{words}: {complaints:?}");
+    }
+}
+
+/// Where each file has a checksum, what has none is something else; a configuration file has its own.
+#[test]
+fn what_has_no_checksum_among_many_is_no_file() {
+    let list = "/.\n/etc\n/etc/hello.conf\n/usr\n/usr/bin\n/usr/bin/hello\n/usr/bin/hi\n";
+    let of = |sums: &str| {
+        let small = Small::new(&[
+            ("var/lib/dpkg/status", HELLO),
+            ("var/lib/dpkg/info/hello.list", list),
+            ("var/lib/dpkg/info/hello.md5sums", sums),
+        ]);
+        let root = small.root();
+        let dpkg = Dpkg::open(&root).unwrap().unwrap();
+        let all = entries(&dpkg, "hello");
+        let sure = all.into_iter().filter(|entry| entry.no_file);
+        sure.map(|entry| entry.path.display().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(SUMS.1), ["usr/bin/hi"]);
+    assert_eq!(of(""), [""; 0]);
+    assert_eq!(of(&format!("{}\0\0\0", SUMS.1)), [""; 0]);
+    assert_eq!(of(SUMS.1.trim_end()), [""; 0]);
+}
+
 #[test]
 fn an_empty_status_is_replaced_by_the_one_before() {
     let zeros = "\0".repeat(4096);

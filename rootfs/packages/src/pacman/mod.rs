@@ -221,6 +221,7 @@ impl Database for Pacman<'_> {
                 modified: None,
                 configuration: false,
                 optional: false,
+                no_file: false,
             });
         }
         Ok(())

@@ -133,6 +133,7 @@ impl Words {
             modified: self.time,
             configuration: false,
             optional: false,
+            no_file: false,
         }
     }
 }

@@ -210,6 +210,7 @@ pub(super) fn entries(header: &Header, each: &mut dyn FnMut(Entry)) -> Result<()
             optional: ghost
                 || flags & MISSINGOK != 0
                 || matches!(state, NOT_INSTALLED | NET_SHARED),
+            no_file: false,
         });
     }
     if told < count {
