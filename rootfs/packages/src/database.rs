@@ -1,5 +1,6 @@
 //! One installed system's databases, all families alike.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kedge_sysroot::Sysroot;
@@ -41,7 +42,22 @@ pub trait Database: Send + Sync {
     ///
     /// # Errors
     /// When its records cannot be read or make no sense.
-    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error>;
+    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+        self.entries_until(index, &mut |entry| {
+            each(entry);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Self::entries`], until `each` breaks.
+    ///
+    /// # Errors
+    /// As there.
+    fn entries_until(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
 
     /// The packages (indices) that own `path`, which is below ROOT without a leading `/`; as the database writes it, or as it
     /// really is behind folders that are links. Quick: made for a few paths, not for all. Results are in the order of `paths`.

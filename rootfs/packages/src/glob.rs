@@ -1,5 +1,34 @@
 //! fnmatch(3) without flags: `*` and `?` stand for a `/` too.
 
+use crate::store::Complaints;
+
+/// The most bytes of patterns that are kept, of all files of a system together: each is held against every path, and a
+/// system has some dozens.
+const MOST: usize = 64 << 10;
+/// What a pattern counts however short it is.
+const EACH: usize = 16;
+
+/// How much room is left for patterns.
+pub(crate) struct Room(usize);
+
+impl Room {
+    pub(crate) fn new() -> Room {
+        Room(MOST)
+    }
+
+    /// Whether there is room for `pattern`; that there is none is complained of, with the file that it stands in.
+    pub(crate) fn takes(&mut self, pattern: &[u8], file: &str, complaints: &Complaints) -> bool {
+        let left = self.0.checked_sub(EACH + pattern.len());
+        self.0 = left.unwrap_or(0);
+        if left.is_none() {
+            complaints.add(format!(
+                "{file} has more patterns than are looked at: what the others except may be told as missing or changed"
+            ));
+        }
+        left.is_some()
+    }
+}
+
 /// Whether all of `text` is described by `pattern`. Time is bounded by the product of their lengths.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
@@ -97,6 +126,19 @@ mod tests {
             let found = matches(pattern.as_bytes(), text.as_bytes());
             assert_eq!(found, expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn patterns_are_bounded_and_it_is_told_once() {
+        let complaints = Complaints::default();
+        let mut room = Room::new();
+        let taken = (0..100_000).filter(|_| room.takes(b"*q", "etc/dpkg/dpkg.cfg", &complaints));
+        assert_eq!(taken.count(), MOST / (EACH + 2));
+        let told = complaints.list();
+        assert!(
+            told.len() == 1 && told[0].starts_with("etc/dpkg/dpkg.cfg "),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -53,6 +53,15 @@ pub(crate) fn trim(raw: &[u8]) -> &[u8] {
     }
 }
 
+/// A line as a complaint shows it: what is in the place of one can be megabytes of zeros.
+pub(crate) fn shown(raw: &[u8]) -> String {
+    const MOST: usize = 100;
+    match raw.get(..MOST) {
+        Some(head) if raw.len() > MOST => format!("{}...", head.escape_ascii()),
+        _ => raw.escape_ascii().to_string(),
+    }
+}
+
 /// Folders that are links, and where they really are: how a path can be written in more than one way.
 #[derive(Debug)]
 pub(crate) struct Aliases(Vec<(PathBuf, PathBuf)>);

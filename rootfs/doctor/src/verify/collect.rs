@@ -1,5 +1,6 @@
 //! The first pass: what the databases say, beside what can be told without reading a file.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -93,16 +94,24 @@ impl<'a> Collector<'a> {
                 break;
             };
             let database = &self.databases[database];
-            let (mut count, mut until) = (0, None);
-            let read = database.entries(index, &mut |entry| {
-                if count >= from && until.is_none() {
+            // How many were looked at, and whether there are more than that.
+            let (mut count, mut more) = (0, false);
+            let read = database.entries_until(index, &mut |entry| {
+                if interrupt::pressed_already() {
+                    return ControlFlow::Break(());
+                }
+                if count >= from {
+                    more = batch.is_full();
+                    if more {
+                        return ControlFlow::Break(());
+                    }
                     self.look(number as u32, &entry, &mut places, batch);
-                    until = batch.is_full().then_some(count + 1);
                 }
                 count += 1;
+                ControlFlow::Continue(())
             });
-            if let Some(until) = until.filter(|until| *until < count) {
-                self.rest().push((number, until));
+            if more {
+                self.rest().push((number, count));
             }
             if let (Err(error), 0) = (read, from) {
                 let name = database.packages().get(index).map(|p| p.name.as_str());

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
@@ -19,10 +20,10 @@ impl Database for Listed {
     fn packages(&self) -> &[Package] {
         &self.packages
     }
-    fn entries(
+    fn entries_until(
         &self,
         index: usize,
-        each: &mut dyn FnMut(Entry),
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), kedge_packages::Error> {
         if index == 1 {
             return Err(kedge_packages::Error::Damaged {
@@ -31,7 +32,7 @@ impl Database for Listed {
                 why: "test".into(),
             });
         }
-        self.entries.iter().cloned().for_each(each);
+        let _ = self.entries.iter().cloned().try_for_each(each);
         Ok(())
     }
     fn owners(&self, _: &[&Path]) -> Result<Vec<Vec<usize>>, kedge_packages::Error> {

@@ -10,6 +10,7 @@ mod tests;
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -126,18 +127,21 @@ impl<'a> Apk<'a> {
         }
     }
 
-    /// Calls `each` for the folders and files of the package at `offset`.
-    fn files(&self, offset: u64, each: &mut dyn FnMut(Named)) -> Result<(), Error> {
+    /// Calls `each` for the folders and files of the package at `offset`, until it breaks.
+    fn files(
+        &self,
+        offset: u64,
+        each: &mut dyn FnMut(Named) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let mut lines = self.store.lines(offset);
         let mut folder = Vec::new();
         let mut pending: Option<Named> = None;
         while let Some(line) = lines.next()? {
-            match Line::of(line) {
+            let next = match Line::of(line) {
                 Line::End => break,
                 Line::Folder(path) => {
                     folder = name::trim(path).to_vec();
-                    let named = Named::new(folder.clone(), true);
-                    pending.replace(named).into_iter().for_each(&mut *each);
+                    Some(Named::new(folder.clone(), true))
                 }
                 Line::File(file) => {
                     let slash = if folder.is_empty() {
@@ -145,23 +149,33 @@ impl<'a> Apk<'a> {
                     } else {
                         b"/"
                     };
-                    let named = Named::new([&folder, slash, file].concat(), false);
-                    pending.replace(named).into_iter().for_each(&mut *each);
+                    Some(Named::new([&folder, slash, file].concat(), false))
                 }
                 Line::Access(user, group, mode) => {
                     if let Some(named) = &mut pending {
                         (named.user, named.group, named.mode) = (user, group, mode);
                     }
+                    None
                 }
                 Line::Checksum(digest) => {
                     if let Some(named) = &mut pending {
                         named.digest = digest;
                     }
+                    None
                 }
-                _ => {}
+                _ => None,
+            };
+            // What was said of one is known when the next one begins.
+            if let Some(next) = next
+                && let Some(named) = pending.replace(next)
+                && each(named).is_break()
+            {
+                return Ok(());
             }
         }
-        pending.into_iter().for_each(each);
+        if let Some(named) = pending {
+            let _ = each(named);
+        }
         Ok(())
     }
 
@@ -170,8 +184,10 @@ impl<'a> Apk<'a> {
         let mut all = Vec::new();
         // What cannot be read is told by whoever reads the entries.
         let _ = self.files(offset, &mut |named| {
-            if all.len() < MOST_TARGETS {
-                all.push(named.path);
+            all.push(named.path);
+            match all.len() < MOST_TARGETS {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         });
         all
@@ -255,16 +271,20 @@ impl Database for Apk<'_> {
         &self.packages
     }
 
-    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+    fn entries_until(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let offset = self.offsets[index];
         let all = OnceCell::new();
         let tried = std::cell::Cell::new(0);
         self.files(offset, &mut |named| {
             let Some(path) = name::clean(&named.path) else {
-                let why = format!("a package has a file called {}", named.path.escape_ascii());
-                return self
-                    .complaints
+                let why = format!("a package has a file called {}", name::shown(&named.path));
+                self.complaints
                     .add(self.store.damaged(offset, why).to_string());
+                return ControlFlow::Continue(());
             };
             let target = || {
                 let digest = named.digest?;
@@ -296,7 +316,7 @@ impl Database for Apk<'_> {
                 optional: false,
                 no_file: false,
                 path,
-            });
+            })
         })
     }
 

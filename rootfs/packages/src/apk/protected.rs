@@ -40,21 +40,24 @@ impl Protected {
             .collect();
         files.sort();
         let mut patterns = Vec::new();
-        add(DEFAULTS, &mut patterns);
+        parse(DEFAULTS, &mut |one| patterns.push(one));
+        let mut room = glob::Room::new();
         for file in files {
-            add(
-                &read_optional(root, &file, complaints).unwrap_or_default(),
-                &mut patterns,
-            );
+            let list = read_optional(root, &file, complaints).unwrap_or_default();
+            parse(&list, &mut |one| {
+                if room.takes(&one.1, &file, complaints) {
+                    patterns.push(one);
+                }
+            });
         }
         Protected(patterns)
     }
 
     /// Whether a file that differs is no damage.
     pub(crate) fn contains(&self, path: &[u8], symlink: bool) -> bool {
+        let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
         let fits = |pattern: &[u8]| {
             let depth = pattern.split(|&byte| byte == b'/').count();
-            let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
             let patterns = pattern.split(|&byte| byte == b'/');
             names.len() >= depth
                 && patterns
@@ -70,7 +73,7 @@ impl Protected {
     }
 }
 
-fn add(list: &[u8], patterns: &mut Vec<(Protection, Vec<u8>)>) {
+fn parse(list: &[u8], each: &mut dyn FnMut((Protection, Vec<u8>))) {
     for line in list.split(|&byte| byte == b'\n') {
         let (protection, pattern) = match line.trim_ascii() {
             [] | [b'#', ..] => continue,
@@ -80,6 +83,6 @@ fn add(list: &[u8], patterns: &mut Vec<(Protection, Vec<u8>)>) {
             [b'!', pattern @ ..] => (Protection::All, pattern),
             pattern => (Protection::Changed, pattern),
         };
-        patterns.push((protection, name::trim(pattern).to_vec()));
+        each((protection, name::trim(pattern).to_vec()));
     }
 }

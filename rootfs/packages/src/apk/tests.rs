@@ -292,3 +292,22 @@ fn links_lead_by_name_from_root_or_up() {
     assert_eq!(ways(b"a", b"b/c")[0], b"b/c");
     assert_eq!(ways(b"a/b/c", b"a")[0], b"../../a");
 }
+
+#[test]
+fn who_has_seen_enough_breaks() {
+    let alpine = alpine(&installed());
+    let root = Sysroot::open(alpine.path()).unwrap();
+    let apk = Apk::open(&root).unwrap().unwrap();
+    for enough in [1, 2] {
+        let mut seen = 0;
+        let mut each = |_| {
+            seen += 1;
+            match seen == enough {
+                true => std::ops::ControlFlow::Break(()),
+                false => std::ops::ControlFlow::Continue(()),
+            }
+        };
+        apk.entries_until(0, &mut each).unwrap();
+        assert_eq!(seen, enough);
+    }
+}

@@ -118,7 +118,7 @@ impl Overrides {
                 None => complaints.add(format!(
                     "{} has a line that makes no sense: {}",
                     root.outside(Path::new(&path)).display(),
-                    line.escape_ascii()
+                    name::shown(line)
                 )),
             }
         }
@@ -171,13 +171,16 @@ impl Excluded {
         files.sort();
         files.push("etc/dpkg/dpkg.cfg".into());
         let mut patterns = Vec::new();
+        let mut room = glob::Room::new();
         for file in files {
             let bytes = read_optional(root, &file, complaints).unwrap_or_default();
             for line in bytes.split(|&byte| byte == b'\n') {
                 let line = line.trim_ascii();
                 for (option, excluded) in [("path-exclude", true), ("path-include", false)] {
                     let rest = line.strip_prefix(option.as_bytes());
-                    if let Some([b'=' | b' ' | b'\t', pattern @ ..]) = rest {
+                    if let Some([b'=' | b' ' | b'\t', pattern @ ..]) = rest
+                        && room.takes(pattern, &file, complaints)
+                    {
                         patterns.push((excluded, pattern.trim_ascii().to_vec()));
                     }
                 }

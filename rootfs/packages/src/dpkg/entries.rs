@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kedge_digest::{Algorithm, Digest};
@@ -17,7 +18,7 @@ use crate::{Entry, Error, Kind, name};
 pub(super) fn read(
     dpkg: &Dpkg<'_>,
     index: usize,
-    each: &mut dyn FnMut(Entry),
+    each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let package = &dpkg.packages[index];
     let conffiles = conffiles(dpkg, index)?;
@@ -54,11 +55,12 @@ pub(super) fn read(
     let mut give = |raw: &[u8], kind: Kind| {
         let raw = name::trim(raw);
         let Some(path) = name::clean(dpkg.diversions.of(raw, &package.name)) else {
-            return dpkg.complaints.add(format!(
+            dpkg.complaints.add(format!(
                 "{} has a line that is no path: {}",
                 dpkg.root.outside(&list_path).display(),
-                raw.escape_ascii()
+                name::shown(raw)
             ));
+            return ControlFlow::Continue(());
         };
         let conffile = conffiles.get(raw);
         let kind = match (kind, conffile) {
@@ -86,7 +88,7 @@ pub(super) fn read(
             optional: conffile.is_some_and(|conffile| conffile.obsolete)
                 || dpkg.excluded.contains(raw),
             no_file: unknown && sums_whole,
-        });
+        })
     };
     let mut all = lines(&list).peekable();
     while let Some(line) = all.next() {
@@ -103,7 +105,9 @@ pub(super) fn read(
         } else {
             Kind::Unknown
         };
-        give(raw, kind);
+        if give(raw, kind).is_break() {
+            return Ok(());
+        }
     }
     // The list does not name them: it is damaged, or was never there.
     let rest = sums.rest();
@@ -111,11 +115,13 @@ pub(super) fn read(
         dpkg.complaints.add(format!(
             "{} does not name {}, of which there is a checksum",
             dpkg.root.outside(&list_path).display(),
-            path.escape_ascii()
+            name::shown(path)
         ));
     }
     for (raw, digest) in rest {
-        give(raw, file(digest));
+        if give(raw, file(digest)).is_break() {
+            break;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod status;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -68,10 +69,10 @@ impl<'a> Dpkg<'a> {
     /// `status`, or the one before, `status-old`, when nothing can be got out of it.
     fn read_status(&mut self) -> Result<(), Error> {
         let first = self.read_packages(Path::new("var/lib/dpkg/status"));
-        if let (Ok(1..), Some(store)) = (&first, self.stores.last()) {
-            if let Err(error) = status::is_whole(store) {
-                self.complaints.add(error.to_string());
-            }
+        if let (Ok(1..), Some(store)) = (&first, self.stores.last())
+            && let Err(error) = status::is_whole(store)
+        {
+            self.complaints.add(error.to_string());
         }
         let missing = matches!(&first, Err(Error::Read(error)) if error.is_missing());
         let info = Path::new("var/lib/dpkg/info");
@@ -282,7 +283,11 @@ impl Database for Dpkg<'_> {
         &self.packages
     }
 
-    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+    fn entries_until(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         entries::read(self, index, each)
     }
 

@@ -1,6 +1,7 @@
 //! Beside dpkg itself, on the host's own database and on small ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
@@ -551,4 +552,24 @@ fn damaged_records_do_no_harm() {
         let _ = dpkg.owners(&[Path::new("usr/bin/hello")]);
         let _ = dpkg.complaints();
     });
+}
+
+#[test]
+fn who_has_seen_enough_breaks() {
+    let small = Small::new(&[
+        ("var/lib/dpkg/status", HELLO),
+        ("var/lib/dpkg/info/hello.list", LIST.1),
+    ]);
+    let root = small.root();
+    let dpkg = Dpkg::open(&root).unwrap().unwrap();
+    let mut seen = 0;
+    let mut each = |_| {
+        seen += 1;
+        match seen {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    };
+    dpkg.entries_until(0, &mut each).unwrap();
+    assert_eq!(seen, 2);
 }

@@ -7,6 +7,8 @@ use kedge_sysroot::Sysroot;
 use crate::glob;
 use crate::store::{Complaints, read_optional};
 
+const FILE: &str = "etc/pacman.conf";
+
 /// Patterns, in the order of the file; a `!` in front takes back.
 #[derive(Debug, Default)]
 pub(crate) struct Conf {
@@ -19,19 +21,22 @@ pub(crate) struct Conf {
 impl Conf {
     pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Conf {
         let mut conf = Conf::default();
-        let bytes = read_optional(root, "etc/pacman.conf", complaints).unwrap_or_default();
+        let mut room = glob::Room::new();
+        let bytes = read_optional(root, FILE, complaints).unwrap_or_default();
         for line in bytes.split(|&byte| byte == b'\n') {
             let Some(equals) = line.iter().position(|&byte| byte == b'=') else {
                 continue;
             };
             let (key, value) = (line[..equals].trim_ascii(), line[equals + 1..].trim_ascii());
-            let words = || {
+            let mut words = |patterns: &mut Vec<Vec<u8>>| {
                 let words = value.split(u8::is_ascii_whitespace);
-                words.filter(|word| !word.is_empty()).map(<[u8]>::to_vec)
+                let words =
+                    words.filter(|word| !word.is_empty() && room.takes(word, FILE, complaints));
+                patterns.extend(words.map(<[u8]>::to_vec));
             };
             match key {
-                b"NoExtract" => conf.no_extract.extend(words()),
-                b"NoUpgrade" => conf.no_upgrade.extend(words()),
+                b"NoExtract" => words(&mut conf.no_extract),
+                b"NoUpgrade" => words(&mut conf.no_upgrade),
                 b"DBPath" => conf.database = crate::name::clean(value),
                 _ => {}
             }

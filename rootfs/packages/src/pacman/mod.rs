@@ -6,7 +6,8 @@ mod mtree;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,11 @@ impl<'a> Pacman<'a> {
     }
 
     /// Every path of a package by `mtree`; `false` when that cannot be read to its end.
-    fn read_mtree(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<bool, Error> {
+    fn read_mtree(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
         let path = self.folders[index].0.join("mtree");
         let bytes = match self.root.read(&path, LARGEST) {
             Ok(bytes) => bytes,
@@ -129,14 +134,14 @@ fn package(desc: &[u8]) -> Option<Package> {
 /// `files`: the paths of `%FILES%` and of `%BACKUP%`.
 struct Files<'a> {
     paths: Vec<&'a [u8]>,
-    backup: Vec<&'a [u8]>,
+    backup: HashSet<&'a [u8]>,
 }
 
 impl<'a> Files<'a> {
     fn of(bytes: &'a [u8]) -> Files<'a> {
         let mut files = Files {
             paths: Vec::new(),
-            backup: Vec::new(),
+            backup: HashSet::new(),
         };
         let mut section = b"".as_slice();
         for line in lines(bytes).map(|line| &bytes[line]) {
@@ -145,7 +150,7 @@ impl<'a> Files<'a> {
                 // `path<tab>md5` of what the package brought.
                 _ if section == b"%BACKUP%" => {
                     let path = line.split(|&byte| byte == b'\t').next();
-                    files.backup.push(path.unwrap_or_default());
+                    files.backup.insert(path.unwrap_or_default());
                 }
                 _ if section == b"%FILES%" => files.paths.push(line),
                 _ => {}
@@ -164,7 +169,11 @@ impl Database for Pacman<'_> {
         &self.packages
     }
 
-    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+    fn entries_until(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let path = self.folders[index].0.join("files");
         let bytes = match self.root.read(&path, LARGEST) {
             Ok(bytes) => bytes,
@@ -181,18 +190,23 @@ impl Database for Pacman<'_> {
             .collect();
         let mut give = |mut entry: Entry| {
             let path = entry.path.as_os_str().as_bytes();
-            entry.configuration = files.backup.contains(&path) || self.conf.is_left_alone(path);
+            entry.configuration = files.backup.contains(path) || self.conf.is_left_alone(path);
             entry.optional = self.conf.is_left_out(path);
-            each(entry);
+            each(entry)
         };
+        let mut going_on = ControlFlow::Continue(());
         let whole = self.read_mtree(index, &mut |entry| {
             left.remove(entry.path.as_os_str().as_bytes());
-            give(entry);
+            going_on = give(entry);
+            going_on
         })?;
+        if going_on.is_break() {
+            return Ok(());
+        }
         let mut rest: Vec<usize> = left.into_values().collect();
         rest.sort_unstable();
         if let (Some(first), true) = (rest.first(), whole) {
-            let first = files.paths[*first].escape_ascii();
+            let first = name::shown(files.paths[*first]);
             let folder = self.root.outside(&self.folders[index].0);
             let folder = folder.display();
             self.complaints.add(format!(
@@ -204,11 +218,11 @@ impl Database for Pacman<'_> {
                 self.complaints.add(format!(
                     "{} has a line that is no path: {}",
                     self.root.outside(&path).display(),
-                    raw.escape_ascii()
+                    name::shown(raw)
                 ));
                 continue;
             };
-            give(Entry {
+            let going_on = give(Entry {
                 path,
                 kind: if raw.ends_with(b"/") {
                     Kind::Directory
@@ -223,6 +237,9 @@ impl Database for Pacman<'_> {
                 optional: false,
                 no_file: false,
             });
+            if going_on.is_break() {
+                break;
+            }
         }
         Ok(())
     }

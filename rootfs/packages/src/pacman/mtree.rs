@@ -1,6 +1,7 @@
 //! The list of a package's files that makepkg writes: mtree(5), compressed with gzip.
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -27,11 +28,14 @@ struct Words {
     link: Option<Vec<u8>>,
 }
 
-/// Calls `each` for every file, in the order of the list, without what belongs to the package itself (`.PKGINFO`).
+/// Calls `each` for every file until it breaks, in the order of the list, without what belongs to the package itself (`.PKGINFO`).
 ///
 /// # Errors
 /// What is wrong with it; the files before that were told.
-pub(crate) fn read(compressed: impl BufRead, each: &mut dyn FnMut(Entry)) -> Result<(), String> {
+pub(crate) fn read(
+    compressed: impl BufRead,
+    each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+) -> Result<(), String> {
     let mut lines = BufReader::new(MultiGzDecoder::new(compressed).take(MOST_BYTES));
     let mut defaults = Words::default();
     let mut line = Vec::new();
@@ -64,8 +68,8 @@ pub(crate) fn read(compressed: impl BufRead, each: &mut dyn FnMut(Entry)) -> Res
                 };
                 let own = path.components().count() == 1
                     && path.as_os_str().as_encoded_bytes()[0] == b'.';
-                if !path.as_os_str().is_empty() && !own {
-                    each(known.entry(path));
+                if !path.as_os_str().is_empty() && !own && each(known.entry(path)).is_break() {
+                    return Ok(());
                 }
             }
         }

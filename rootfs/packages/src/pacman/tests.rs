@@ -1,6 +1,7 @@
 //! Beside pacman itself (Debian's package `pacman-package-manager`), with packages as makepkg makes them.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
@@ -82,6 +83,26 @@ fn entries(pacman: &Pacman<'_>) -> BTreeMap<String, Entry> {
         })
         .unwrap();
     entries
+}
+
+/// Each file is looked for among them.
+#[test]
+fn many_configuration_files_take_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = folder.path().join("var/lib/pacman/local/x-1");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("desc"), "%NAME%\nx\n\n%VERSION%\n1\n").unwrap();
+    let mut files = String::from("%FILES%\n");
+    (0..100_000).for_each(|number| files += &format!("a{number}\n"));
+    files += "%BACKUP%\na7\t0\n";
+    (0..200_000).for_each(|number| files += &format!("b{number}\t0\n"));
+    std::fs::write(package.join("files"), files).unwrap();
+    let root = Sysroot::open(folder.path()).unwrap();
+    let pacman = Pacman::open(&root).unwrap().unwrap();
+    let entries = entries(&pacman);
+    assert_eq!(entries.len(), 100_000);
+    let configuration = entries.values().filter(|entry| entry.configuration);
+    assert_eq!(configuration.count(), 1);
 }
 
 fn sha256(text: &str) -> Option<Digest> {
@@ -207,4 +228,19 @@ fn damaged_records_do_no_harm() {
         }
         let _ = pacman.owners(&[Path::new("usr/bin/tool")]);
     });
+}
+
+#[test]
+fn who_has_seen_enough_breaks() {
+    let arch = arch();
+    let root = Sysroot::open(&arch.path().join("root")).unwrap();
+    let pacman = Pacman::open(&root).unwrap().unwrap();
+    let mut seen = 0;
+    let mut each = |_| {
+        seen += 1;
+        ControlFlow::Break(())
+    };
+    pacman.entries_until(0, &mut each).unwrap();
+    assert_eq!(seen, 1);
+    assert_eq!(pacman.complaints(), Vec::<String>::new());
 }

@@ -14,6 +14,7 @@ mod sqlite;
 mod tests;
 mod wal;
 
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -180,7 +181,11 @@ impl Database for Rpm<'_> {
         &self.packages
     }
 
-    fn entries(&self, index: usize, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
+    fn entries_until(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let blob = &self.blobs[index];
         if let Err(error) = self.pages.check(blob) {
             self.complaints.add(error.to_string());
