@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use kedge_packages::Owner;
 use kedge_sysroot::Sysroot;
+
+use crate::tmpfiles::Tmpfiles;
 
 /// More is no machine's own list.
 const LONGEST: u64 = 16 << 20;
@@ -14,6 +17,7 @@ const LONGEST: u64 = 16 << 20;
 pub struct Accounts {
     users: Names,
     groups: Names,
+    tmpfiles: OnceLock<Tmpfiles>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +33,7 @@ impl Accounts {
         Accounts {
             users: read("etc/passwd"),
             groups: read("etc/group"),
+            tmpfiles: OnceLock::new(),
         }
     }
 
@@ -40,6 +45,11 @@ impl Accounts {
     /// The group's number, likewise.
     pub fn group(&self, owner: &Owner) -> Option<u32> {
         self.groups.number(owner)
+    }
+
+    /// What is given to others at every boot. It is read when somebody asks: on most systems nothing differs.
+    pub(crate) fn tmpfiles(&self, root: &Sysroot) -> &Tmpfiles {
+        self.tmpfiles.get_or_init(|| Tmpfiles::of(root))
     }
 
     /// "root:adm": names where there are some.

@@ -1,12 +1,13 @@
 //! What is at a path, beside what the package database says must be there.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kedge_digest::Hasher;
 use kedge_packages::{Digest, Entry, Kind};
 use kedge_sysroot::{Error, Sysroot, kind_name};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::Accounts;
@@ -95,6 +96,7 @@ pub fn compare(root: &Sysroot, accounts: &Accounts, entry: &Entry) -> Vec<Differ
             }
             Err(error) => Some(cannot_open(error)),
         });
+        add_zeros(root, entry, &mut differences);
     }
     // What is worst is said first.
     differences.sort_by_key(rank);
@@ -150,7 +152,9 @@ pub(crate) fn judge(
     }
     // A link has no mode, and whose it is matters to nobody; what a link leads to is not the package's.
     if seen.kind != FileType::Symlink {
-        rights(accounts, entry, &stat, &mut judged.differences);
+        judged
+            .differences
+            .extend(rights(root, accounts, entry, &stat));
     }
     judged
 }
@@ -287,34 +291,101 @@ impl Seen<'_> {
     }
 }
 
-fn rights(accounts: &Accounts, entry: &Entry, stat: &Stat, differences: &mut Vec<Difference>) {
+fn rights(root: &Sysroot, accounts: &Accounts, entry: &Entry, stat: &Stat) -> Vec<Difference> {
     let is = stat.st_mode & 0o7777;
-    if let Some(must) = entry.mode.map(|mode| mode & 0o7777)
-        && must != is
-    {
-        differences.push(Difference::Mode { is, must });
-    }
+    let must = entry.mode.map_or(is, |mode| mode & 0o7777);
     // A name that ROOT does not know cannot be judged.
     let user = entry.user.as_ref().and_then(|user| accounts.user(user));
     let group = entry.group.as_ref().and_then(|group| accounts.group(group));
-    let (user, group) = (user.unwrap_or(stat.st_uid), group.unwrap_or(stat.st_gid));
-    if (user, group) != (stat.st_uid, stat.st_gid) {
+    let owner = (stat.st_uid, stat.st_gid);
+    let owners = (user.unwrap_or(owner.0), group.unwrap_or(owner.1));
+    if (is == must && owner == owners) || has_no_rights(root, &entry.path) {
+        return Vec::new();
+    }
+    let mut differences = Vec::new();
+    let given = accounts.tmpfiles(root);
+    if is != must && !given.gives_mode(&entry.path, is) {
+        differences.push(Difference::Mode { is, must });
+    }
+    if owner != owners && !given.gives_owner(accounts, &entry.path, owner, owners) {
         differences.push(Difference::Owner {
-            is: accounts.both(stat.st_uid, stat.st_gid),
-            must: accounts.both(user, group),
+            is: accounts.both(owner.0, owner.1),
+            must: accounts.both(owners.0, owners.1),
+        });
+    }
+    differences
+}
+
+/// Whether it lies on a file system that knows neither modes nor owners, as an ESP: the mount says which all of it have.
+fn has_no_rights(root: &Sysroot, path: &Path) -> bool {
+    root.handle(path, OFlags::NOFOLLOW)
+        .ok()
+        .and_then(|handle| rustix::fs::fstatfs(handle).ok())
+        // `MSDOS_SUPER_MAGIC`, linux/magic.h.
+        .is_some_and(|known| known.f_type == 0x4d44)
+}
+
+/// Adds what no administrator does to a configuration file: blocks of zeros in a text, which a disk or a file system leaves
+/// of what was there. Only a file whose content differs is read for that, once more.
+pub(crate) fn add_zeros(root: &Sysroot, entry: &Entry, differences: &mut Vec<Difference>) {
+    let differs = |difference: &Difference| matches!(difference, Difference::Content { .. });
+    if entry.configuration && differences.iter().any(differs) && has_lost_blocks(root, &entry.path)
+    {
+        differences.push(Difference::Type {
+            is: "regular file with blocks of zero bytes".into(),
+            must: "regular file with content".into(),
         });
     }
 }
 
+/// Whether there is a sector of zeros, and no zero byte between two others, as what is no text has.
+fn has_lost_blocks(root: &Sysroot, path: &Path) -> bool {
+    const SECTOR: usize = 512;
+    /// A configuration file has some kilobytes.
+    const MOST: u64 = 16 << 20;
+    let Ok((file, stat)) = open(root, path) else {
+        return false;
+    };
+    let mut buffer = vec![0; BUFFER];
+    let (mut offset, mut lost) = (0, false);
+    while offset < MOST.min(stat.st_size as u64) {
+        let read = file.read_at(&mut buffer, offset);
+        let Some(count @ 1..) = read.ok() else {
+            break;
+        };
+        offset += count as u64;
+        for sector in buffer[..count].chunks(SECTOR) {
+            let from = sector.iter().position(|&byte| byte != 0);
+            let until = sector.iter().rposition(|&byte| byte != 0);
+            match from.zip(until) {
+                Some((from, until)) if sector[from..until].contains(&0) => return false,
+                Some(_) => {}
+                // The last one may be short, and a single zero at the end is no sector.
+                None => lost |= sector.len() > SECTOR / 8 || stat.st_size as usize == sector.len(),
+            }
+        }
+    }
+    lost
+}
+
 /// Whether this is no damage: an administrator may change a configuration file, take it away, or put a link there; an
-/// optional file may be absent.
+/// optional file may be absent, and one in /run while the system is off.
 pub fn excused(entry: &Entry, difference: &Difference) -> bool {
     match difference {
-        Difference::Missing => entry.optional || entry.configuration,
+        Difference::Missing => {
+            entry.optional || entry.configuration || is_made_at_boot(&entry.path)
+        }
         Difference::Unreadable { .. } => false,
         Difference::Type { is, .. } => entry.configuration && is.starts_with("symlink"),
         _ => entry.configuration,
     }
+}
+
+/// Whether it lies where a file system of the running system is mounted: what is below of packages is gone while it is off.
+fn is_made_at_boot(path: &Path) -> bool {
+    ["run", "var/run", "var/lock", "dev", "proc", "sys", "tmp"]
+        .iter()
+        .any(|folder| path != Path::new(folder) && path.starts_with(folder))
 }
 
 /// What is worst is said first.

@@ -28,6 +28,7 @@ mod program;
 mod reading;
 pub mod shown;
 mod system;
+mod tmpfiles;
 mod trouble;
 mod uses;
 pub mod verify;

@@ -11,14 +11,15 @@ of ROOT (dpkg, rpm, pacman, apk) says: content, size, type, mode, owner, link
 targets. ROOT is where the system is mounted; without it, what was mounted
 last. Nothing is changed. Configuration files may differ.
 
-  --json   one object: root, files, bytes, damaged, complaints
+  --json   one object: root, files, bytes, damaged, complaints; after ctrl-C:
+           root, damaged (so far), interrupted
 
   verify /mnt
   verify /mnt --json > /tmp/damage.json
   repair /mnt --all-damaged --dry-run      what could be put back
 
-Exit status: 0 all as it must be; 1 damage; 2 wrong use, or could not look;
-130 ctrl-C.
+Exit status: 0 all as it must be; 1 damage; 2 wrong use, or no damage but not
+all could be looked at; 130 ctrl-C.
 ";
 
 #[derive(Debug, PartialEq, Eq)]

@@ -7,14 +7,15 @@ mod arguments;
 mod collect;
 mod report;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-use kedge_packages::{Database, Digest, Entry};
+use kedge_packages::{Database, Digest, Entry, Kind};
 use kedge_progress::{Progress, interrupt};
 use kedge_sysroot::Sysroot;
 
-use crate::compare::{excused, judge, rank};
+use crate::compare::{add_zeros, excused, judge, rank};
 use crate::reading::{self, Batch, Wrong};
 use crate::{Accounts, Difference};
 use collect::Collector;
@@ -24,8 +25,12 @@ pub use report::{as_json, lines, main};
 
 /// Threads a core that ask databases and look at what is there: each waits for a disk most of the time.
 const COLLECTORS: usize = 4;
+/// The most damaged files that are held until they are told, at about a kilobyte each.
+const MOST_FOUND: usize = 8 << 10;
 /// Files that are read before what was found is told; a test has less of them.
-const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { 32 << 10 };
+const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { MOST_FOUND };
+/// Folders of which is kept that they were told.
+const MOST_FOLDERS: usize = 4 << 10;
 
 /// A file that is not as its package says.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Damaged {
     pub entry: Entry,
     /// In what it differs, worst first; never empty.
     pub differences: Vec<Difference>,
+    /// So many more packages have the same path, and miss the same: a folder that is gone is in hundreds.
+    pub others: usize,
 }
 
 /// How much was looked at.
@@ -74,14 +81,18 @@ pub fn damaged(
     progress: &mut Progress,
 ) -> Result<Vec<Damaged>, Error> {
     let mut all = Vec::new();
-    let tally = survey(root, databases, progress, &mut |_, one| all.push(one))?;
+    let tally = survey(root, databases, progress, &mut |_, one| {
+        all.push(one);
+        ControlFlow::Continue(())
+    })?;
     for complaint in &tally.complaints {
         progress.note(&crate::shown::text(complaint));
     }
     Ok(all)
 }
 
-/// As [`damaged`], with each told as soon as it is known, thousands of files at a time in the order of their paths.
+/// As [`damaged`], with each told as soon as it is known, thousands of files at a time in the order of their paths, until
+/// `each` breaks: then the tally is of what was looked at before.
 ///
 /// # Errors
 /// As there.
@@ -89,13 +100,14 @@ pub fn survey(
     root: &Sysroot,
     databases: &[Box<dyn Database + '_>],
     progress: &mut Progress,
-    each: &mut dyn FnMut(&mut Progress, Damaged),
+    each: &mut dyn FnMut(&mut Progress, Damaged) -> ControlFlow<()>,
 ) -> Result<Tally, Error> {
     let accounts = Accounts::of(root);
     let collector = Collector::new(root, databases, &accounts);
     // Databases and folders are many small files as well.
     let threads = COLLECTORS * reading::threads();
     let mut tally = Tally::default();
+    let mut folders = HashSet::new();
     progress.begin(0);
     let mut batches: Vec<Batch> = (0..threads)
         .map(|_| Batch::new(collect::MOST / threads))
@@ -129,9 +141,13 @@ pub fn survey(
                 progress.clear();
                 return Err(Error::Interrupted);
             }
-            let mut found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
-            found.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
-            found.into_iter().for_each(|one| each(progress, one));
+            let found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
+            for one in each_path_once(found, &mut folders) {
+                if each(progress, one).is_break() {
+                    progress.clear();
+                    return Ok(tally);
+                }
+            }
             if parts.len() == 0 {
                 break;
             }
@@ -139,6 +155,51 @@ pub fn survey(
     }
     progress.clear();
     Ok(tally)
+}
+
+/// Sorted by path, with those that several packages say the same of as one. `folders` are those that were told before: only
+/// they are in packages of which one is looked at long after the other.
+fn each_path_once(mut found: Vec<Damaged>, folders: &mut HashSet<PathBuf>) -> Vec<Damaged> {
+    // The one that knows more of it goes first: it can be repaired by that.
+    let knows = |one: &Damaged| match one.entry.kind {
+        Kind::File { .. } | Kind::Symlink(_) | Kind::Special => 0,
+        Kind::Unknown => 1,
+        Kind::Directory => 2,
+    };
+    let order = |one: &Damaged| (knows(one), one.database, one.package);
+    found.sort_by(|a, b| {
+        let paths = a.entry.path.cmp(&b.entry.path);
+        paths.then_with(|| order(a).cmp(&order(b)))
+    });
+    let mut once: Vec<Damaged> = Vec::with_capacity(found.len());
+    for one in found {
+        match once.last_mut() {
+            Some(last) if last.entry.path == one.entry.path && is_told_by(last, &one) => {
+                last.others += 1;
+            }
+            _ => once.push(one),
+        }
+    }
+    once.retain(|one| {
+        let known = one.entry.kind == Kind::Directory && folders.contains(&one.entry.path);
+        if one.entry.kind == Kind::Directory && folders.len() < MOST_FOLDERS {
+            folders.insert(one.entry.path.clone());
+        }
+        !known
+    });
+    once
+}
+
+/// Whether `told` says all that `one` would.
+fn is_told_by(told: &Damaged, one: &Damaged) -> bool {
+    let same = |difference: &Difference| {
+        let among = told.differences.iter().any(|told| {
+            let word = told.word() == difference.word();
+            word && (told.sides() == difference.sides() || matches!(told, Difference::Type { .. }))
+        });
+        among || matches!(told.differences.first(), Some(Difference::Missing))
+    };
+    one.differences.iter().all(same)
 }
 
 fn collect(collector: &Collector, batches: &mut [Batch]) {
@@ -208,6 +269,7 @@ fn judge_again(
             let judged = judge(collector.root, collector.accounts, &entry, stat);
             let mut differences = judged.differences;
             differences.extend(suspect.take(judged.content));
+            add_zeros(collector.root, &entry, &mut differences);
             differences.retain(|difference| !excused(&entry, difference));
             differences.sort_by_key(rank);
             if !differences.is_empty() {
@@ -216,6 +278,7 @@ fn judge_again(
                     package,
                     entry,
                     differences,
+                    others: 0,
                 });
             }
         };

@@ -1,6 +1,7 @@
 //! What `verify` says.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -35,17 +36,19 @@ pub fn main(arguments: &[String]) -> ExitCode {
         databases: &databases,
         json: arguments.json,
         damaged: 0,
+        unreadable: false,
         written: Ok(()),
     };
     report.begin();
     let mut progress = Progress::new("verify");
     let surveyed = survey(&root, &databases, &mut progress, &mut |progress, one| {
         progress.clear();
-        report.one(&one);
+        report.one(&one)
     });
     match surveyed {
         Ok(tally) => report.end(&tally),
         Err(error @ Error::Interrupted) => {
+            report.break_off();
             say!("verify: {error}");
             ExitCode::from(130)
         }
@@ -62,6 +65,8 @@ struct Report<'a> {
     databases: &'a [Box<dyn Database + 'a>],
     json: bool,
     damaged: u64,
+    /// The disk failed somewhere.
+    unreadable: bool,
     written: io::Result<()>,
 }
 
@@ -73,7 +78,7 @@ impl Report<'_> {
         }
     }
 
-    fn one(&mut self, damaged: &Damaged) {
+    fn one(&mut self, damaged: &Damaged) -> ControlFlow<()> {
         let package = &self.databases[damaged.database].packages()[damaged.package];
         let text = if self.json {
             let comma = if self.damaged > 0 { ",\n" } else { "\n" };
@@ -82,6 +87,7 @@ impl Report<'_> {
                 ("package", json::text(&package.name)),
                 ("version", json::text(&package.version)),
                 ("family", json::text(family(package.family))),
+                ("other_packages", damaged.others.to_string()),
                 ("configuration", damaged.entry.configuration.to_string()),
                 ("differences", as_json(damaged.differences.iter())),
             ];
@@ -90,16 +96,32 @@ impl Report<'_> {
             let (name, version) = (shown::text(&package.name), shown::text(&package.version));
             let path = shown::path(&damaged.entry.path);
             let lines = lines(&damaged.differences, "the package");
-            format!("{path} ({name} {version})\n{lines}")
+            let others = match damaged.others {
+                0 => String::new(),
+                1 => ", and another package".into(),
+                others => format!(", and {others} more packages"),
+            };
+            format!("{path} ({name} {version}{others})\n{lines}")
         };
         self.damaged += 1;
+        self.unreadable |= damaged.differences.iter().any(Difference::is_the_disk_s);
         self.write(&text);
+        match self.written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// What was found so far is a whole object too, which says that it is not all.
+    fn break_off(&mut self) {
+        if self.json {
+            self.write("\n],\"interrupted\":true}\n");
+        }
     }
 
     fn end(mut self, tally: &Tally) -> ExitCode {
         let mut complaints = tally.complaints.clone();
         complaints.extend(self.databases.iter().flat_map(|d| d.complaints()));
-        let clean = self.damaged == 0 && complaints.is_empty();
         if self.json {
             let members = [
                 ("files", tally.files.to_string()),
@@ -113,13 +135,13 @@ impl Report<'_> {
             let rest = json::object(&members);
             self.write(&format!("\n],{}\n", &rest[1..]));
         }
-        if let Err(error) = &self.written
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            return fail(&format!("cannot write to stdout: {error}"));
+        match &self.written {
+            Ok(()) => self.summary(tally, &complaints),
+            // Nobody reads it any more (`| head`), so nobody wants a summary of the part that was looked at.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => return fail(&format!("cannot write to stdout: {error}")),
         }
-        self.summary(tally, &complaints);
-        ExitCode::from(u8::from(!clean))
+        ExitCode::from(status(self.damaged, &complaints))
     }
 
     /// For people, on stderr: the list may be in a file.
@@ -133,7 +155,10 @@ impl Report<'_> {
             kedge_progress::bytes(tally.bytes)
         );
         match self.damaged {
-            0 => say!("verify: {looked}: all as their packages say"),
+            0 if complaints.is_empty() => say!("verify: {looked}: all as their packages say"),
+            0 => say!(
+                "verify: {looked}: as their packages say; what the database has lost was not looked at"
+            ),
             damaged => say!("verify: {looked}: {damaged} not as their packages say"),
         }
         if tally.unknown > 0 {
@@ -142,7 +167,9 @@ impl Report<'_> {
                 tally.unknown
             );
         }
-        if self.damaged > 0 {
+        if self.unreadable {
+            say!("next: image the disk before anything is written to it; repair the copy");
+        } else if self.damaged > 0 {
             let root = shown::typed(self.root.path());
             say!("next: repair {root} --all-damaged --dry-run");
         }
@@ -152,6 +179,15 @@ impl Report<'_> {
         if self.written.is_ok() {
             self.written = io::stdout().write_all(text.as_bytes());
         }
+    }
+}
+
+/// The exit status, as doctor's: what could not be looked at matters where no damage was found.
+fn status(damaged: u64, complaints: &[String]) -> u8 {
+    match (damaged, complaints) {
+        (0, []) => 0,
+        (0, _) => 2,
+        _ => 1,
     }
 }
 
@@ -212,4 +248,21 @@ pub fn lines(differences: &[Difference], who: &str) -> String {
         format!("  {:8} {}\n", difference.word(), shown::text(&said))
     };
     differences.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_database_is_neither_clean_nor_damage() {
+        let lost = ["status ends in the middle of a line".to_string()];
+        let all = [
+            status(0, &[]),
+            status(0, &lost),
+            status(1, &lost),
+            status(7, &[]),
+        ];
+        assert_eq!(all, [0, 2, 1, 1]);
+    }
 }

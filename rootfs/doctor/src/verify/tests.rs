@@ -102,6 +102,7 @@ fn found(root: &Path, entries: Vec<Entry>) -> (Vec<String>, Tally) {
     let tally = survey(&root, &databases, &mut progress, &mut |_, one| {
         let words: Vec<&str> = one.differences.iter().map(Difference::word).collect();
         found.push(format!("{}: {}", one.entry.path.display(), words.join(" ")));
+        ControlFlow::Continue(())
     });
     // They are told in parts, each in order.
     found.sort_by(|a: &String, b| a.split(':').next().cmp(&b.split(':').next()));
@@ -237,6 +238,102 @@ fn what_stands_in_the_place_of_a_link_is_told() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// An administrator writes no zeros; a program may have a configuration that is no text.
+#[test]
+fn a_configuration_file_of_zeros_is_told() {
+    let folder = folder("zeros");
+    let lib = folder.join("usr/lib");
+    let text = "# some words\n".repeat(1000);
+    let mut hole = text.clone().into_bytes();
+    hole[4096..8192].fill(0);
+    let mut binary = hole.clone();
+    binary[100] = 0;
+    let mut tail = text.clone().into_bytes();
+    tail.extend(vec![0; 700]);
+    let mut entries = Vec::new();
+    for (name, content) in [
+        ("binary", binary),
+        ("changed", text.clone().into_bytes()),
+        ("empty", Vec::new()),
+        ("hole", hole),
+        ("one-zero", format!("{text}\0").into_bytes()),
+        ("short", vec![0; 20]),
+        ("tail", tail),
+        ("zeros", vec![0; 10_000]),
+    ] {
+        write(lib.join(name), &content, 0o644);
+        entries.push(Entry {
+            configuration: true,
+            ..file(&format!("usr/lib/{name}"), b"theirs")
+        });
+    }
+    let root = Sysroot::open(&folder).unwrap();
+    for entry in &entries {
+        let mut differences = crate::compare(&root, &Accounts::default(), entry);
+        differences.retain(|difference| !excused(entry, difference));
+        let name = entry.path.file_name().unwrap().to_str().unwrap();
+        let bad = ["hole", "short", "tail", "zeros"].contains(&name);
+        assert_eq!(differences.len(), usize::from(bad), "{name}");
+    }
+    let (found, _) = found(&folder, entries);
+    assert_eq!(
+        found,
+        [
+            "usr/lib/hole: type",
+            "usr/lib/short: type",
+            "usr/lib/tail: type",
+            "usr/lib/zeros: type",
+        ]
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What a running system has there is on no disk.
+#[test]
+fn a_system_that_is_off_has_nothing_in_run() {
+    let folder = folder("run");
+    let paths = [
+        "run/tool/x",
+        "var/run/x",
+        "dev/null",
+        "proc/x",
+        "sys/x",
+        "tmp/.x",
+    ];
+    let mut entries: Vec<Entry> = paths.map(|path| file(path, b"x")).into();
+    entries.extend(["run", "runner/x", "var/lib"].map(|path| entry(path, Kind::Directory)));
+    let (found, _) = found(&folder, entries);
+    assert_eq!(
+        found,
+        ["run: missing", "runner/x: missing", "var/lib: missing"]
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// pacman's and rpm's databases say what a package brought, and systemd-tmpfiles has given it to others since.
+#[test]
+fn what_tmpfiles_gives_to_others_is_no_damage() {
+    let folder = folder("given");
+    std::fs::create_dir_all(folder.join("usr/lib/tmpfiles.d")).unwrap();
+    std::fs::write(
+        folder.join("usr/lib/tmpfiles.d/x.conf"),
+        "z /usr/lib/journal 2755 root journal\nd /usr/lib/other 0700\n",
+    )
+    .unwrap();
+    let mut entries = Vec::new();
+    for name in ["journal", "other"] {
+        let path = folder.join("usr/lib").join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o2755)).unwrap();
+        entries.push(Entry {
+            mode: Some(0o755),
+            ..entry(&format!("usr/lib/{name}"), Kind::Directory)
+        });
+    }
+    assert_eq!(found(&folder, entries).0, ["usr/lib/other: mode"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// A FIFO, a link out of ROOT, a loop, and a hole that takes an hour to hash.
 #[test]
 fn hostile_trees_neither_hang_nor_lead_out() {
@@ -344,5 +441,86 @@ fn files_of_all_lengths_are_read_to_their_last_byte() {
     let (found, tally) = found(&folder, entries);
     assert_eq!(found, expected);
     assert_eq!(tally.files, 300);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What is held of damaged files until they are told: it was 30 MB of the 64 that all may take.
+#[test]
+fn what_was_found_is_held_in_few_megabytes() {
+    let path = 100;
+    let read = size_of::<Wrong>() + path;
+    // A map's nodes are half empty at worst.
+    let suspect = 2 * size_of::<(Box<Path>, Suspect)>() + size_of::<Difference>() + path;
+    // A vector's first room is for four.
+    let found = size_of::<Damaged>() + 4 * size_of::<Difference>() + path;
+    let all = MOST_FOUND * (read + suspect + found);
+    assert!(all < 16 << 20, "{all}");
+}
+
+/// As `found`, with packages that all have these entries: what each report says.
+fn found_in(root: &Path, packages: usize, entries: Vec<Entry>) -> Vec<(String, usize)> {
+    let root = Sysroot::open(root).unwrap();
+    let package = |name: usize| Package {
+        family: Family::Dpkg,
+        name: format!("p{name}"),
+        version: "1".into(),
+        architecture: String::new(),
+    };
+    let listed = Listed {
+        // The one at 1 cannot be read.
+        packages: (0..=packages).map(package).collect(),
+        entries,
+    };
+    let databases: Vec<Box<dyn Database>> = vec![Box::new(listed)];
+    let mut found = Vec::new();
+    let mut progress = Progress::new("test");
+    let tally = survey(&root, &databases, &mut progress, &mut |_, one| {
+        found.push((one.entry.path.display().to_string(), one.others));
+        ControlFlow::Continue(())
+    });
+    tally.unwrap();
+    found
+}
+
+#[test]
+fn a_path_of_many_packages_is_told_once() {
+    let folder = folder("once");
+    write(folder.join("usr/lib/file"), b"x", 0o644);
+    let entries = vec![
+        entry("lib", Kind::Directory),
+        entry("usr/lib/file", Kind::Directory),
+    ];
+    let found = found_in(&folder, 188, entries);
+    assert_eq!(found, [("lib".into(), 187), ("usr/lib/file".into(), 187)]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn who_wants_no_more_is_told_no_more() {
+    let folder = folder("closed");
+    let root = Sysroot::open(&folder).unwrap();
+    let entries = (0..100).map(|number| file(&format!("usr/{number}"), b"x"));
+    let databases = databases(entries.collect());
+    let mut told = 0;
+    let mut progress = Progress::new("test");
+    let surveyed = survey(&root, &databases, &mut progress, &mut |_, _| {
+        told += 1;
+        ControlFlow::Break(())
+    });
+    assert!(surveyed.unwrap().paths > 0);
+    assert_eq!(told, 1);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_hole_that_nobody_reads_is_not_counted_as_read() {
+    let folder = folder("hole");
+    let hole = std::fs::File::create(folder.join("usr/lib/hole")).unwrap();
+    hole.set_len(1 << 42).unwrap();
+    write(folder.join("usr/lib/x"), b"x", 0o644);
+    let entries = vec![file("usr/lib/hole", b"x"), file("usr/lib/x", b"x")];
+    let (found, tally) = found(&folder, entries);
+    assert_eq!(found, ["usr/lib/hole: content"]);
+    assert_eq!((tally.files, tally.bytes), (2, 1));
     std::fs::remove_dir_all(folder).unwrap();
 }
