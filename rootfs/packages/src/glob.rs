@@ -1,5 +1,7 @@
 //! fnmatch(3) without flags: `*` and `?` stand for a `/` too.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::store::Complaints;
 
 /// The most bytes of patterns that are kept, of all files of a system together: each is held against every path, and a
@@ -29,12 +31,53 @@ impl Room {
     }
 }
 
-/// Whether all of `text` is described by `pattern`. Time is bounded by the product of their lengths.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// Steps of [`matches`] that a system's patterns may take, for all paths together: seconds, and fifty times of what a
+/// hundred thousand files need with the patterns that there are.
+const MOST_STEPS: u64 = 1 << 31;
+
+/// What is left of [`MOST_STEPS`].
+#[derive(Debug)]
+pub(crate) struct Effort(AtomicU64);
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort(AtomicU64::new(MOST_STEPS))
+    }
+}
+
+impl Effort {
+    /// `search` counts its steps; nothing is found once all are taken.
+    pub(crate) fn find<T>(&self, search: impl FnOnce(&mut u64) -> Option<T>) -> Option<T> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        let mut steps = 0;
+        let found = search(&mut steps);
+        // Two that ask at once may count as one: it is a bound, and no sum.
+        self.0.store(left.saturating_sub(steps), Ordering::Relaxed);
+        found
+    }
+
+    /// What is to be complained of when they were too many; `file` is where the patterns stand.
+    pub(crate) fn complaint(&self, file: &str) -> Option<String> {
+        let spent = self.0.load(Ordering::Relaxed) == 0;
+        spent.then(|| {
+            format!(
+                "the patterns in {file} take too long; what they except was told as missing or changed from some file on"
+            )
+        })
+    }
+}
+
+/// Whether all of `text` is described by `pattern`. Time is bounded by the product of their lengths; `steps` counts it.
+pub(crate) fn matches(pattern: &[u8], text: &[u8], steps: &mut u64) -> bool {
     let (mut p, mut t) = (0, 0);
+    *steps += 1;
     // Where to go on when it does not match: after the last star, one byte further in the text.
     let mut star = None;
     while t < text.len() {
+        *steps += 1;
         match one(&pattern[p..], text[t]) {
             Some(Token::Star) => {
                 p += 1;
@@ -123,7 +166,7 @@ mod tests {
             ("a*b*c", "aXbYbZc", true),
             ("a*b*c", "aXbYbZ", false),
         ] {
-            let found = matches(pattern.as_bytes(), text.as_bytes());
+            let found = matches(pattern.as_bytes(), text.as_bytes(), &mut 0);
             assert_eq!(found, expected, "{pattern} {text}");
         }
     }
@@ -144,6 +187,25 @@ mod tests {
     #[test]
     fn many_stars_take_no_time() {
         let pattern = "*a".repeat(2000);
-        assert!(!matches(pattern.as_bytes(), "ab".repeat(1999).as_bytes()));
+        let text = "ab".repeat(1999);
+        assert!(!matches(pattern.as_bytes(), text.as_bytes(), &mut 0));
+    }
+
+    #[test]
+    fn patterns_that_take_too_long_are_given_up_and_that_is_told() {
+        let effort = Effort::default();
+        let search = |steps: &mut u64| matches(b"*a", b"ba", steps).then_some(());
+        assert!(effort.find(search).is_some() && effort.complaint("x").is_none());
+        effort.find(|steps| {
+            *steps = MOST_STEPS;
+            Some(())
+        });
+        assert!(effort.find(search).is_none());
+        assert!(
+            effort
+                .complaint("etc/x")
+                .unwrap()
+                .contains("etc/x take too long")
+        );
     }
 }

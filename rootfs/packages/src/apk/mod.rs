@@ -370,6 +370,8 @@ impl Database for Apk<'_> {
     }
 
     fn complaints(&self) -> Vec<String> {
-        self.complaints.list()
+        let mut all = self.complaints.list();
+        all.extend(self.protected.complaint());
+        all
     }
 }

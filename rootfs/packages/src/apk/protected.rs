@@ -5,9 +5,11 @@ use std::path::Path;
 
 use kedge_sysroot::Sysroot;
 
+use crate::glob::Effort;
 use crate::store::{Complaints, read_optional};
 use crate::{glob, name};
 
+const FOLDER: &str = "etc/apk/protected_paths.d";
 /// apk's own, before those of the system.
 const DEFAULTS: &[u8] = b"+etc\n@etc/init.d\n!etc/apk\n";
 
@@ -25,18 +27,20 @@ enum Protection {
 
 /// The patterns; the last one that fits a path or a folder above it decides.
 #[derive(Debug)]
-pub(crate) struct Protected(Vec<(Protection, Vec<u8>)>);
+pub(crate) struct Protected {
+    patterns: Vec<(Protection, Vec<u8>)>,
+    effort: Effort,
+}
 
 impl Protected {
     pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Protected {
-        let folder = "etc/apk/protected_paths.d";
         let mut files: Vec<String> = root
-            .read_dir(Path::new(folder))
+            .read_dir(Path::new(FOLDER))
             .unwrap_or_default()
             .iter()
             .filter_map(|entry| entry.name.to_str())
             .filter(|name| name.ends_with(".list"))
-            .map(|name| format!("{folder}/{name}"))
+            .map(|name| format!("{FOLDER}/{name}"))
             .collect();
         files.sort();
         let mut patterns = Vec::new();
@@ -50,26 +54,37 @@ impl Protected {
                 }
             });
         }
-        Protected(patterns)
+        Protected {
+            patterns,
+            effort: Effort::default(),
+        }
     }
 
     /// Whether a file that differs is no damage.
     pub(crate) fn contains(&self, path: &[u8], symlink: bool) -> bool {
         let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
-        let fits = |pattern: &[u8]| {
+        let fits = |pattern: &[u8], steps: &mut u64| {
+            *steps += 1;
             let depth = pattern.split(|&byte| byte == b'/').count();
             let patterns = pattern.split(|&byte| byte == b'/');
             names.len() >= depth
                 && patterns
                     .zip(&names)
-                    .all(|(pattern, name)| glob::matches(pattern, name))
+                    .all(|(pattern, name)| glob::matches(pattern, name, steps))
         };
-        let last = self.0.iter().rev().find(|(_, pattern)| fits(pattern));
+        let last = self.effort.find(|steps| {
+            let mut last_first = self.patterns.iter().rev();
+            last_first.find(|(_, pattern)| fits(pattern, steps))
+        });
         match last.map(|(protection, _)| protection) {
             Some(Protection::Changed | Protection::All) => true,
             Some(Protection::Symlinks) => symlink,
             Some(Protection::None) | None => false,
         }
+    }
+
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.effort.complaint(FOLDER)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use kedge_sysroot::Sysroot;
 
 use super::DATABASE;
+use crate::glob::Effort;
 use crate::store::{Complaints, read_optional};
 use crate::{Owner, glob, name};
 
@@ -150,7 +151,10 @@ fn owner(word: &str) -> Option<Owner> {
 
 /// Patterns for files that are not unpacked, and for those that are all the same; the last that fits decides.
 #[derive(Debug, Default)]
-pub(crate) struct Excluded(Vec<(bool, Vec<u8>)>);
+pub(crate) struct Excluded {
+    patterns: Vec<(bool, Vec<u8>)>,
+    effort: Effort,
+}
 
 impl Excluded {
     pub(crate) fn read(root: &Sysroot, complaints: &Complaints) -> Excluded {
@@ -186,20 +190,26 @@ impl Excluded {
                 }
             }
         }
-        Excluded(patterns)
+        Excluded {
+            patterns,
+            effort: Effort::default(),
+        }
     }
 
     /// `path` as [`name::trim`] makes it.
     pub(crate) fn contains(&self, path: &[u8]) -> bool {
-        if self.0.is_empty() {
+        if self.patterns.is_empty() {
             return false;
         }
         let path = [b"/", path].concat();
-        let last = self
-            .0
-            .iter()
-            .rev()
-            .find(|(_, pattern)| glob::matches(pattern, &path));
+        let last = self.effort.find(|steps| {
+            let mut last_first = self.patterns.iter().rev();
+            last_first.find(|(_, pattern)| glob::matches(pattern, &path, steps))
+        });
         last.is_some_and(|(excluded, _)| *excluded)
+    }
+
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.effort.complaint("etc/dpkg/dpkg.cfg and dpkg.cfg.d")
     }
 }

@@ -320,6 +320,8 @@ impl Database for Dpkg<'_> {
     }
 
     fn complaints(&self) -> Vec<String> {
-        self.complaints.list()
+        let mut all = self.complaints.list();
+        all.extend(self.excluded.complaint());
+        all
     }
 }

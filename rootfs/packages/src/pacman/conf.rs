@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kedge_sysroot::Sysroot;
 
-use crate::glob;
+use crate::glob::{self, Effort};
 use crate::store::{Complaints, read_optional};
 
 const FILE: &str = "etc/pacman.conf";
@@ -14,6 +14,7 @@ const FILE: &str = "etc/pacman.conf";
 pub(crate) struct Conf {
     no_extract: Vec<Vec<u8>>,
     no_upgrade: Vec<Vec<u8>>,
+    effort: Effort,
     /// The database's folder, below ROOT.
     pub(crate) database: Option<PathBuf>,
 }
@@ -45,20 +46,26 @@ impl Conf {
     }
 
     pub(crate) fn is_left_out(&self, path: &[u8]) -> bool {
-        fits(&self.no_extract, path)
+        self.fits(&self.no_extract, path)
     }
 
     pub(crate) fn is_left_alone(&self, path: &[u8]) -> bool {
-        fits(&self.no_upgrade, path)
+        self.fits(&self.no_upgrade, path)
     }
-}
 
-/// Whether the last pattern that fits is not one that takes back.
-fn fits(patterns: &[Vec<u8>], path: &[u8]) -> bool {
-    let mut last_first = patterns.iter().rev();
-    let found = last_first.find_map(|pattern| match pattern.strip_prefix(b"!") {
-        Some(pattern) => glob::matches(pattern, path).then_some(false),
-        None => glob::matches(pattern, path).then_some(true),
-    });
-    found.unwrap_or(false)
+    /// Whether the last pattern that fits is not one that takes back.
+    fn fits(&self, patterns: &[Vec<u8>], path: &[u8]) -> bool {
+        let found = self.effort.find(|steps| {
+            let mut last_first = patterns.iter().rev();
+            last_first.find_map(|pattern| match pattern.strip_prefix(b"!") {
+                Some(pattern) => glob::matches(pattern, path, steps).then_some(false),
+                None => glob::matches(pattern, path, steps).then_some(true),
+            })
+        });
+        found.unwrap_or(false)
+    }
+
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.effort.complaint(FILE)
+    }
 }

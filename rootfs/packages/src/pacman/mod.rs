@@ -24,6 +24,10 @@ const DATABASE: &str = "var/lib/pacman";
 /// A description is some kilobytes.
 const LARGEST_DESC: u64 = 1 << 20;
 
+/// Of one package: a hundred thousand files are many, and a hundred configuration files.
+const MOST_FILES: usize = 500_000;
+const MOST_BACKUPS: usize = 10_000;
+
 /// The database of one system.
 pub(crate) struct Pacman<'a> {
     root: &'a Sysroot,
@@ -134,6 +138,8 @@ fn package(desc: &[u8]) -> Option<Package> {
 /// `files`: the paths of `%FILES%` and of `%BACKUP%`.
 struct Files<'a> {
     paths: Vec<&'a [u8]>,
+    /// Some were left out.
+    too_many: bool,
     backup: HashSet<&'a [u8]>,
 }
 
@@ -141,12 +147,17 @@ impl<'a> Files<'a> {
     fn of(bytes: &'a [u8]) -> Files<'a> {
         let mut files = Files {
             paths: Vec::new(),
+            too_many: false,
             backup: HashSet::new(),
         };
         let mut section = b"".as_slice();
         for line in lines(bytes).map(|line| &bytes[line]) {
             match line {
                 [b'%', .., b'%'] => section = line,
+                _ if files.paths.len() >= MOST_FILES || files.backup.len() >= MOST_BACKUPS => {
+                    files.too_many = true;
+                    break;
+                }
                 // `path<tab>md5` of what the package brought.
                 _ if section == b"%BACKUP%" => {
                     let path = line.split(|&byte| byte == b'\t').next();
@@ -181,6 +192,13 @@ impl Database for Pacman<'_> {
             Err(error) => return Err(error.into()),
         };
         let files = Files::of(&bytes);
+        if files.too_many {
+            let file = self.root.outside(&path);
+            self.complaints.add(format!(
+                "{} names more files than make sense; the rest was left out",
+                file.display()
+            ));
+        }
         // What mtree does not tell is told after it.
         let mut left: HashMap<&[u8], usize> = files
             .paths
@@ -269,6 +287,8 @@ impl Database for Pacman<'_> {
     }
 
     fn complaints(&self) -> Vec<String> {
-        self.complaints.list()
+        let mut all = self.complaints.list();
+        all.extend(self.conf.complaint());
+        all
     }
 }
