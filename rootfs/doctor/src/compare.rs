@@ -388,6 +388,21 @@ fn is_made_at_boot(path: &Path) -> bool {
         .any(|folder| path != Path::new(folder) && path.starts_with(folder))
 }
 
+/// As [`Difference::is_the_disk_s`], of an error itself.
+pub(crate) fn is_the_disk_s(error: &Error) -> bool {
+    matches!(
+        error.errno(),
+        Some(
+            Errno::IO
+                | Errno::UCLEAN
+                | Errno::BADMSG
+                | Errno::REMOTEIO
+                | Errno::TIMEDOUT
+                | Errno::NODATA
+        )
+    )
+}
+
 /// What is worst is said first.
 pub(crate) fn rank(difference: &Difference) -> u8 {
     match difference {
@@ -417,9 +432,10 @@ impl Difference {
         }
     }
 
-    /// Whether the disk could not read it.
+    /// Whether the disk could not read it, or what the file system has of it makes no sense: `EUCLEAN` and `EBADMSG` are
+    /// ext4's, xfs' and btrfs' words for that, the others come from what is below.
     pub(crate) fn is_the_disk_s(&self) -> bool {
-        matches!(self, Difference::Unreadable { error, .. } if error.errno() == Some(Errno::IO))
+        matches!(self, Difference::Unreadable { error, .. } if is_the_disk_s(error))
     }
 
     /// What is, and what must be, for people; not yet escaped.

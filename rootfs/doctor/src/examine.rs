@@ -51,6 +51,8 @@ pub struct Examined {
     pub elf: Vec<Finding>,
     /// What is wrong with it as a file.
     pub oddities: Vec<Oddity>,
+    /// Why it cannot be read, where no package's entry says so.
+    unreadable: Option<Box<Difference>>,
     /// Its content is what some database says.
     proven: bool,
 }
@@ -78,6 +80,17 @@ impl Examined {
     /// Whether something is wrong that is not meant.
     pub fn is_damaged(&self) -> bool {
         self.gravity() > Gravity::Odd
+    }
+
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether it is the disk or the file system that cannot give it.
+    pub(crate) fn is_lost(&self) -> bool {
+        let differences = self.owned.iter().flat_map(|owned| &owned.differences);
+        let mut all = differences.chain(self.unreadable.as_deref());
+        all.any(Difference::is_the_disk_s)
     }
 
     /// Whether a package can give it back.
@@ -142,6 +155,7 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
         owned,
         elf: Vec::new(),
         oddities: Vec::new(),
+        unreadable: None,
     };
     match root.metadata(path) {
         Ok(stat) => {
@@ -160,6 +174,7 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
             let known = examined.owned.iter().any(|o| !o.differences.is_empty());
             if !known && !examined.owned.iter().any(|o| o.entry.optional) {
                 examined.say(Gravity::Damaged, error.to_string());
+                examined.unreadable = Some(Box::new(cannot_open(error)));
             }
         }
     }
@@ -200,6 +215,7 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
         Ok(bytes) => bytes,
         Err(difference) => {
             let (is, _) = difference.sides();
+            examined.unreadable = Some(difference);
             return examined.say(Gravity::Fatal, is.unwrap_or_default());
         }
     };

@@ -48,6 +48,13 @@ impl Small {
         Sysroot::open(&self.0).unwrap()
     }
 
+    /// A name more in the list of a package, without a checksum.
+    pub(crate) fn list(&self, package: &str, path: &str) {
+        let list = self.path(&format!("var/lib/dpkg/info/{package}.list"));
+        let known = fs::read_to_string(&list).unwrap();
+        fs::write(list, format!("{known}/{path}\n")).unwrap();
+    }
+
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.0.join(path)
     }

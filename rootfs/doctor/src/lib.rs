@@ -25,7 +25,10 @@ pub mod fuzz;
 mod mounted;
 mod owned;
 mod program;
+#[cfg(test)]
+mod program_tests;
 mod reading;
+mod refused;
 pub mod shown;
 mod system;
 mod tmpfiles;

@@ -9,8 +9,9 @@ use rustix::fs::FileType;
 
 use crate::closure::{Absent, Closure, Member, Objects, Role};
 use crate::examine::examine_all;
+use crate::refused::{Refused, refused};
 use crate::trouble::Trouble;
-use crate::{Accounts, Difference, Examined, Gravity, shown};
+use crate::{Accounts, Examined, Gravity, shown};
 
 /// What was found.
 #[derive(Default)]
@@ -62,7 +63,11 @@ pub(crate) fn diagnose(
             }
             Err(error) => match gone(root, databases, program) {
                 Some(trouble) => diagnosis.troubles.push(trouble),
-                None => diagnosis.complaints.push(error.to_string()),
+                None if error.is_missing() => diagnosis.complaints.push(error.to_string()),
+                // It is no name that somebody mistyped.
+                None => diagnosis
+                    .troubles
+                    .push(Trouble::unreadable(program, &error)),
             },
         }
     }
@@ -71,11 +76,11 @@ pub(crate) fn diagnose(
     diagnosis.files = paths.len();
     let accounts = Accounts::of(root);
     let mut errors = Vec::new();
-    let examined = examine_all(root, databases, &accounts, &paths, &mut errors);
+    let mut examined = examine_all(root, databases, &accounts, &paths, &mut errors);
     let complaints = errors.iter().map(ToString::to_string);
     diagnosis.complaints.extend(complaints);
-    for (one, uses) in examined.iter().zip(uses.values()) {
-        diagnosis.troubles.extend(all.damaged(one, uses));
+    for (one, uses) in examined.iter_mut().zip(uses.values()) {
+        diagnosis.troubles.extend(all.damaged(databases, one, uses));
     }
     diagnosis.troubles.extend(all.all_absent(databases));
     for (program, closure) in all.closures.iter().enumerate() {
@@ -150,7 +155,15 @@ impl Programs<'_> {
         &self.closures[program].members[index]
     }
 
-    fn damaged(&self, examined: &Examined, uses: &[(usize, usize)]) -> Option<Trouble> {
+    fn damaged(
+        &self,
+        databases: &[Box<dyn Database + '_>],
+        examined: &mut Examined,
+        uses: &[(usize, usize)],
+    ) -> Option<Trouble> {
+        let before = examined.gravity();
+        let end = self.leads_nowhere(examined);
+        let refused = self.refused(examined, uses);
         let roles: Vec<&Role> = uses.iter().map(|at| &self.member(*at).role).collect();
         let must = |role: &&&Role| {
             matches!(
@@ -170,10 +183,12 @@ impl Programs<'_> {
             Role::Module(from) => Some(from),
             _ => None,
         });
-        let mut differences = examined.owned.iter().flat_map(|owned| &owned.differences);
-        let lost = differences.any(Difference::is_the_disk_s);
         let headline = match (gravity, needed, module) {
-            _ if lost => format!("cannot be read from the disk; {who} {need} it"),
+            _ if examined.is_lost() => format!("cannot be read from the disk; {who} {need} it"),
+            _ if end.is_some() => format!("leads nowhere: {who} {die} at start"),
+            (Gravity::Rights, ..) if before == Gravity::Whole => {
+                format!("has not the mode that it must have; {who} {need} it")
+            }
             (Gravity::Rights, ..) => {
                 format!("has another owner or mode than its package says; {who} {need} it")
             }
@@ -188,7 +203,32 @@ impl Programs<'_> {
             (..) => format!("is damaged; {who} {load} it for some things"),
         };
         let mut trouble = Trouble::of(examined, self.root.path(), &headline)?;
-        self.starts(examined, uses, &mut trouble);
+        let outside = || shown::typed(&self.root.outside(&examined.path));
+        for refused in refused.into_iter().rev() {
+            if let Some(says) = refused.says {
+                trouble.facts.insert(0, says);
+            }
+            if let Some(mode) = refused.mode {
+                if before == Gravity::Whole {
+                    trouble.next.clear();
+                }
+                trouble = trouble.next(format!("chmod {mode:04o} {}", outside()));
+            }
+        }
+        if let Some(end) = end {
+            let owners = databases.iter().flat_map(|database| {
+                let owners = database.owners(&[&end]).unwrap_or_default();
+                owners.into_iter().flatten()
+            });
+            if owners.count() > 0 {
+                trouble.next = repair_target(self.root, &examined.path);
+            } else if !examined.is_owned() {
+                let end = shown::path(&end);
+                trouble.next = vec![format!(
+                    "no package has {end}: it has to come from a backup"
+                )];
+            }
+        }
         // Nearer to the program, and what cannot be done without, first; what its package vouches against before what only
         // looks odd.
         let depth = uses.iter().map(|at| self.depth(*at)).min().unwrap_or(0);
@@ -203,31 +243,42 @@ impl Programs<'_> {
         Some(trouble)
     }
 
-    /// What the kernel or the dynamic linker says of a file that is no ELF file at all, or that may not be used.
-    fn starts(&self, examined: &Examined, uses: &[(usize, usize)], trouble: &mut Trouble) {
-        let is_library = |at: &&(usize, usize)| {
-            let member = self.member(**at);
-            matches!(member.role, Role::Library | Role::Interpreter)
-                && member.object.is_none()
-                && member.real.as_ref() == Some(&examined.path)
-        };
-        let Some(library) = uses.iter().find(is_library) else {
-            return;
-        };
-        let stat = self.root.metadata(&examined.path);
-        let name = self.member(*library).path.file_name().unwrap_or_default();
-        let name = name.to_string_lossy();
-        let why = match stat {
-            // Less than the header of an ELF file.
-            Ok(stat) if stat.st_size < 64 => "file too short",
-            Ok(_) if examined.elf.is_empty() => "invalid ELF header",
-            _ => return,
-        };
-        if self.member(*library).role == Role::Library {
-            let says = format!("error while loading shared libraries: {name}: {why}");
-            trouble.facts.insert(0, ("ld.so", says));
-            trouble.gravity = Gravity::Fatal;
+    /// Where a link ends that leads to nothing; that is then what is wrong with it. Not of a link that was turned elsewhere:
+    /// that one itself has to be put back.
+    fn leads_nowhere(&self, examined: &mut Examined) -> Option<PathBuf> {
+        let missing = self.root.metadata(&examined.path).err()?.is_missing();
+        let end = end_of_links(self.root, &examined.path);
+        let mut differences = examined.owned.iter().flat_map(|owned| &owned.differences);
+        if !missing || end == examined.path || differences.next().is_some() {
+            return None;
         }
+        examined.oddities.clear();
+        let text = format!("it leads to {}, which is not there", shown::path(&end));
+        examined.say(Gravity::Fatal, text);
+        Some(end)
+    }
+
+    /// What the kernel or the dynamic linker says of a file that is no ELF file at all, or that may not be used: for each
+    /// kind of use once.
+    fn refused(&self, examined: &mut Examined, uses: &[(usize, usize)]) -> Vec<Refused> {
+        let mut seen: Vec<&Role> = Vec::new();
+        let mut all: Vec<Refused> = Vec::new();
+        for at in uses {
+            let member = self.member(*at);
+            if member.real.as_ref() != Some(&examined.path) || seen.contains(&&member.role) {
+                continue;
+            }
+            seen.push(&member.role);
+            let by = member.wanted_by.map(|by| self.member((at.0, by)));
+            all.extend(refused(self.root, examined, member, by));
+        }
+        for refused in &all {
+            let known = examined.oddities.iter().any(|o| o.text == refused.text);
+            if !known {
+                examined.say(refused.gravity, refused.text.clone());
+            }
+        }
+        all
     }
 
     fn depth(&self, mut at: (usize, usize)) -> usize {

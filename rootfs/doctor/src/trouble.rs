@@ -4,12 +4,18 @@ use std::path::{Path, PathBuf};
 
 use kedge_elf::Finding;
 use kedge_json as json;
+use kedge_sysroot::Error;
 
+use crate::compare::is_the_disk_s;
 use crate::verify::{as_json, lines};
-use crate::{Difference, Examined, Gravity, shown};
+use crate::{Examined, Gravity, shown};
 
 /// How many findings of one ELF file are told.
 const MOST_FINDINGS: usize = 3;
+/// What is done about a disk or a file system that does not give what it has.
+const IMAGE: &str =
+    "image the disk before anything is written to it; then fsck the copy, and repair that";
+
 /// One thing that is wrong.
 #[derive(Debug)]
 pub struct Trouble {
@@ -43,6 +49,21 @@ impl Trouble {
             package: None,
             differences: "[]".into(),
             next: Vec::new(),
+        }
+    }
+
+    /// A file or folder that is there and cannot be looked at.
+    pub(crate) fn unreadable(path: &Path, error: &Error) -> Trouble {
+        let why = match error.errno() {
+            Some(errno) => errno.to_string(),
+            None => error.to_string(),
+        };
+        let headline = format!("{} cannot be read: {why}", shown::path(path));
+        let mut trouble = Trouble::new(Gravity::Damaged, headline);
+        trouble.path = Some(path.into());
+        match is_the_disk_s(error) {
+            true => trouble.next(IMAGE),
+            false => trouble,
         }
     }
 
@@ -82,7 +103,7 @@ impl Trouble {
         for oddity in &examined.oddities {
             trouble.facts.push(("file", oddity.text.clone()));
         }
-        trouble.next = next(examined, root, &all);
+        trouble.next = next(examined, root);
         Some(trouble)
     }
 
@@ -167,14 +188,11 @@ pub(crate) fn sort(troubles: &mut [Trouble]) {
 }
 
 /// What to do about a file.
-fn next(examined: &Examined, root: &Path, differences: &[&Difference]) -> Vec<String> {
+fn next(examined: &Examined, root: &Path) -> Vec<String> {
     let absolute = shown::path(&examined.path);
     let mut next = Vec::new();
-    if differences
-        .iter()
-        .any(|difference| difference.is_the_disk_s())
-    {
-        next.push("image the disk before anything is written to it; repair the copy".into());
+    if examined.is_lost() {
+        next.push(IMAGE.into());
         return next;
     }
     if !examined.is_damaged() {

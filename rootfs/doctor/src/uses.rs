@@ -14,6 +14,7 @@ use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 
 use crate::closure::{Resolver, read_object};
+use crate::refused::is_library;
 use crate::shown;
 
 /// Folders in which there is nothing that a dynamic linker loads, and many files.
@@ -195,12 +196,6 @@ impl Graph {
             self.draw(by, depth + 1, seen, text);
         }
     }
-}
-
-/// libc.so.6 and ld.so can be started as programs, but that is not what they are for.
-fn is_library(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("lib") && name.contains(".so")
 }
 
 /// Files that may be ELF files: without links, each once.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_elf::Object;
 use kedge_sysroot::Sysroot;
+use rustix::io::Errno;
 
 use super::cache::Cache;
 use super::{Machine, folders};
@@ -181,11 +182,17 @@ impl<'a> Linker<'a> {
 
     /// A file that is there and is not plainly for another machine is taken, and the dynamic linker dies if it is no library.
     fn try_file(&self, path: &Path, search: &mut Search) -> bool {
-        let Ok(file) = self.root.open_file(path) else {
-            // What is there and is no file is taken too, and is what is wrong.
-            let there = self.root.exists(path) && !self.is_folder(path);
-            search.found = there.then(|| path.to_path_buf());
-            return there;
+        let file = match self.root.open_file(path) {
+            Ok(file) => file,
+            Err(error) => {
+                // What is there and is no file is taken too, and is what is wrong; so is what a damaged file system does not
+                // give: the dynamic linker goes on after ENOENT alone.
+                let there = !error.is_missing()
+                    && error.errno() != Some(Errno::NAMETOOLONG)
+                    && !self.is_folder(path);
+                search.found = there.then(|| path.to_path_buf());
+                return there;
+            }
         };
         let mut header = [0; 20];
         let mut filled = 0;

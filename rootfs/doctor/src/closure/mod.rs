@@ -32,6 +32,8 @@ const MOST: usize = 4096;
 const SCRIPTS: usize = 5;
 /// `BINPRM_BUF_SIZE`: how much of a script's first line the kernel reads.
 const FIRST_LINE: usize = 256;
+/// Libraries that go into every program.
+pub(crate) const PRELOAD: &str = "etc/ld.so.preload";
 
 /// Without leading `/`.
 fn path(bytes: &[u8]) -> PathBuf {
@@ -274,7 +276,7 @@ impl Walk<'_> {
 
     /// `/etc/ld.so.preload` goes into every program.
     fn preloads(&mut self, index: usize, linker: &Linker) {
-        let list = Path::new("etc/ld.so.preload");
+        let list = Path::new(PRELOAD);
         if linker.is_musl() {
             return;
         }

@@ -36,7 +36,11 @@ pub(super) struct Modules {
 
 impl Modules {
     fn read(&mut self, root: &Sysroot, path: &Path) -> Option<String> {
-        let text = root.read(path, LONGEST).ok()?;
+        let text = match root.read(path, LONGEST) {
+            Err(error) if error.is_missing() => return None,
+            // It is there; why it cannot be read is found when it is looked at, as all that is read.
+            text => text.unwrap_or_default(),
+        };
         self.files.push(path.to_path_buf());
         Some(String::from_utf8_lossy(&text).into_owned())
     }
