@@ -67,6 +67,11 @@ impl Trouble {
         }
     }
 
+    /// Whether it is a disk or a file system that has lost something.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.next == [IMAGE]
+    }
+
     pub(crate) fn fact(mut self, about: &'static str, text: impl Into<String>) -> Trouble {
         self.facts.push((about, text.into()));
         self

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kedge_sysroot::Sysroot;
+use kedge_sysroot::{Error, Sysroot};
 
+use super::fstab;
 use crate::trouble::Trouble;
 use crate::{Gravity, shown};
 
@@ -32,9 +33,24 @@ struct Named {
 }
 
 pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
-    let mut named = Vec::new();
+    let (mut named, mut troubles) = (Vec::new(), Vec::new());
+    let own = own_uuids(root);
+    let mut lost = |path: &Path, error: &Error| {
+        if !error.is_missing() {
+            troubles.push(Trouble::unreadable(path, error));
+        }
+    };
+    let mut read = |file: &Path| {
+        let text = root.read(file, LONGEST);
+        let text = text.inspect_err(|error| lost(file, error));
+        parse(
+            &String::from_utf8_lossy(&text.unwrap_or_default()),
+            file,
+            &own,
+        )
+    };
     for file in CONFIGURATIONS.iter().map(Path::new) {
-        named.extend(read(root, file));
+        named.extend(read(file));
     }
     for folder in ENTRIES.iter().map(Path::new) {
         let names = root.read_dir(folder).unwrap_or_default();
@@ -42,14 +58,14 @@ pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
             .iter()
             .filter(|n| n.name.extension().is_some_and(|e| e == "conf"));
         for entry in entries {
-            named.extend(read(root, &folder.join(&entry.name)));
+            named.extend(read(&folder.join(&entry.name)));
         }
     }
     named.truncate(MOST);
     if named.is_empty() {
-        return separate(root).into_iter().collect();
+        troubles.extend(separate(root));
+        return troubles;
     }
-    let mut troubles: Vec<Trouble> = Vec::new();
     for one in &named {
         if let Some(trouble) = missing(root, one)
             && !troubles
@@ -62,17 +78,40 @@ pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
     troubles
 }
 
-fn read(root: &Sysroot, file: &Path) -> Vec<Named> {
-    let text = root.read(file, LONGEST).unwrap_or_default();
-    parse(&String::from_utf8_lossy(&text), file)
+/// The file systems that fstab(5) names by UUID.
+fn own_uuids(root: &Sysroot) -> Vec<String> {
+    let lines = fstab::lines(root);
+    let uuids = lines.iter().filter_map(|line| {
+        let uuid = line.device.strip_prefix("UUID=");
+        uuid.or_else(|| line.device.strip_prefix("/dev/disk/by-uuid/"))
+    });
+    uuids
+        .map(|uuid| uuid.trim_matches('"').to_ascii_lowercase())
+        .collect()
 }
 
 /// `linux /vmlinuz-6.1 root=…`, `initrd /initrd.img` (GRUB, Boot Loader Specification), `append initrd=…` (extlinux).
-fn parse(text: &str, from: &Path) -> Vec<Named> {
+/// Not what is another system's: what os-prober(1) has found, and what GRUB looks for on a file system that is none of
+/// `own`, the UUIDs of this one's, if they are known.
+fn parse(text: &str, from: &Path, own: &[String]) -> Vec<Named> {
     let mut named = Vec::new();
+    let (mut others, mut elsewhere) = (false, false);
     for line in text.lines() {
+        if let Some(script) = line.strip_prefix("### BEGIN ") {
+            (others, elsewhere) = (script.contains("os-prober"), false);
+        }
         let mut words = line.split_whitespace();
         let what = match words.next().map(str::to_ascii_lowercase).as_deref() {
+            Some("menuentry" | "submenu") => {
+                elsewhere = false;
+                continue;
+            }
+            Some("search") if line.contains("--fs-uuid") => {
+                let uuid = words.next_back().unwrap_or_default().to_ascii_lowercase();
+                elsewhere = !own.is_empty() && !own.contains(&uuid);
+                continue;
+            }
+            _ if others || elsewhere => continue,
             Some("linux" | "linuxefi" | "linux16" | "kernel") => "kernel",
             Some("initrd" | "initrdefi" | "initrd16") => "initramfs",
             _ => continue,
@@ -133,26 +172,10 @@ fn missing(root: &Sysroot, named: &Named) -> Option<Trouble> {
 
 /// `/boot` on a file system of its own, which nobody has mounted.
 fn separate(root: &Sysroot) -> Option<Trouble> {
-    let fstab = root.read(Path::new("etc/fstab"), LONGEST).ok()?;
-    let fstab = String::from_utf8_lossy(&fstab).into_owned();
-    let line = fstab
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.starts_with('#') && line.split_whitespace().nth(1) == Some("/boot"))?;
-    let boot = root.metadata(Path::new("boot")).ok();
-    let own = root.metadata(Path::new("")).ok();
-    let mounted = boot
-        .zip(own)
-        .is_some_and(|(boot, own)| boot.st_dev != own.st_dev);
-    if mounted {
-        return None;
-    }
-    let device = line.split_whitespace().next().unwrap_or_default();
-    let outside = shown::typed(&root.outside(Path::new("boot")));
-    Some(
-        Trouble::new(Gravity::Odd, "/boot is a file system of its own, and not mounted: kernel and initramfs were not looked at")
-            .next(format!("mount -o ro {} {outside}", shown::text(device))),
-    )
+    let lines = fstab::lines(root);
+    let line = lines.iter().find(|line| line.folder == Path::new("boot"))?;
+    let unseen = "kernel and initramfs were not looked at";
+    line.is_unmounted(root).then(|| line.trouble(root, unseen))
 }
 
 #[cfg(test)]
@@ -163,7 +186,7 @@ mod tests {
     fn kernels_are_read_from_every_kind_of_configuration() {
         let text = "menuentry 'x' {\n\tlinux\t/boot/vmlinuz-6.1 root=/dev/sda1 ro\n\tinitrd /boot/initrd.img-6.1 /boot/ucode\n\
             \tlinux ($root)/vmlinuz $x\n\tinitrd $other\n}\nLINUX /v\n";
-        let names: Vec<String> = parse(text, Path::new("f"))
+        let names: Vec<String> = parse(text, Path::new("f"), &[])
             .into_iter()
             .map(|n| n.path)
             .collect();
@@ -177,5 +200,27 @@ mod tests {
                 "/v"
             ]
         );
+    }
+
+    #[test]
+    fn kernels_of_other_systems_are_not_looked_for() {
+        let text = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'own' {\n\tsearch --no-floppy --fs-uuid --set=root Ab-1\n\
+            \tlinux /boot/own\n}\nmenuentry 'other' {\n\tsearch --fs-uuid --set=root cd-2\n\tlinux /boot/other\n\
+            \tinitrd /boot/other.img\n}\n### END /etc/grub.d/10_linux ###\n### BEGIN /etc/grub.d/30_os-prober ###\n\
+            menuentry 'found' {\n\tlinux /boot/found\n}\n### END /etc/grub.d/30_os-prober ###\n\
+            ### BEGIN /etc/grub.d/40_custom ###\nmenuentry 'c' {\n\tlinux /boot/custom\n}\n";
+        let names = |own: &[String]| -> Vec<String> {
+            let named = parse(text, Path::new("f"), own);
+            named.into_iter().map(|one| one.path).collect()
+        };
+        assert_eq!(names(&["ab-1".into()]), ["/boot/own", "/boot/custom"]);
+        // Without a UUID in fstab(5) nobody knows which is which.
+        let all = [
+            "/boot/own",
+            "/boot/other",
+            "/boot/other.img",
+            "/boot/custom",
+        ];
+        assert_eq!(names(&[]), all);
     }
 }

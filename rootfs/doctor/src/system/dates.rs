@@ -35,6 +35,7 @@ pub(super) fn burst(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> Opt
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut all = 0;
     for folder in FOLDERS {
+        // What cannot be read in these folders is told beside this, by `libraries`.
         let Ok(real) = root.real_path(Path::new(folder)) else {
             continue;
         };

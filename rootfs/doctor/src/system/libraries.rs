@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kedge_packages::Database;
-use kedge_sysroot::Sysroot;
+use kedge_sysroot::{Error, Sysroot};
 use rustix::fs::FileType;
 
 use crate::examine::examine_all;
@@ -48,40 +48,64 @@ pub(super) struct Suspect {
     dangling: bool,
 }
 
-/// Looks at names only.
-pub(super) fn suspects(root: &Sysroot) -> Vec<Suspect> {
+/// Looks at names only; and says which of them the file system does not give.
+pub(super) fn suspects(root: &Sysroot) -> (Vec<Suspect>, Vec<Trouble>) {
     let mut suspects = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut lost = |path: &Path, error: &Error| {
+        if !error.is_missing() && unreadable.len() < MOST {
+            unreadable.push(Trouble::unreadable(path, error));
+        }
+    };
     let mut seen: Vec<PathBuf> = Vec::new();
     for folder in FOLDERS {
         // /lib may be a link to /usr/lib.
-        let Ok(real) = root.real_path(Path::new(folder)) else {
-            continue;
+        let real = match root.real_path(Path::new(folder)) {
+            Ok(real) => real,
+            Err(error) => {
+                lost(Path::new(folder), &error);
+                continue;
+            }
         };
         if seen.contains(&real) {
             continue;
         }
-        let mut names = root.read_dir(&real).unwrap_or_default();
+        let names = root.read_dir(&real);
+        let mut names = names
+            .inspect_err(|error| lost(&real, error))
+            .unwrap_or_default();
         names.sort_by_key(|name| name.inode);
         for name in names {
             let path = real.join(&name.name);
-            let Ok(stat) = root.symlink_metadata(&path) else {
-                continue;
+            let stat = match root.symlink_metadata(&path) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    lost(&path, &error);
+                    continue;
+                }
             };
             let husk = stat.st_size == 0 && stat.st_mode & 0o7777 == 0;
             let found = match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile if husk => Some(false),
                 // Links to libraries without a number are for compilers, and their libraries may be elsewhere.
-                FileType::Symlink if is_soname(&name.name) && !root.exists(&path) => Some(true),
+                FileType::Symlink if is_soname(&name.name) => match root.metadata(&path) {
+                    Err(error) if error.is_missing() => Some(true),
+                    Err(error) => {
+                        lost(&path, &error);
+                        None
+                    }
+                    Ok(_) => None,
+                },
                 _ => None,
             };
             suspects.extend(found.map(|dangling| Suspect { path, dangling }));
             if suspects.len() == MOST {
-                return suspects;
+                return (suspects, unreadable);
             }
         }
         seen.push(real);
     }
-    suspects
+    (suspects, unreadable)
 }
 
 /// `libz.so.1`.

@@ -4,6 +4,7 @@
 
 mod boot;
 mod dates;
+mod fstab;
 mod libraries;
 mod places;
 
@@ -87,9 +88,10 @@ const SERVICE_FOLDERS: &[&str] = &["usr/lib/systemd", "lib/systemd"];
 pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> Diagnosis {
     let (programs, gone) = programs(root, databases);
     let mut diagnosis = diagnose(root, databases, &programs);
-    let suspects = libraries::suspects(root);
+    let (suspects, unreadable) = libraries::suspects(root);
     for trouble in gone
         .into_iter()
+        .chain(unreadable)
         .chain(libraries::examine(root, databases, &suspects))
         .chain(places::all(root))
         .chain(boot::all(root))
@@ -97,7 +99,9 @@ pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) ->
     {
         let known = |t: &Trouble| {
             let same_path = t.path.is_some() && t.path == trouble.path;
-            same_path || (!t.next.is_empty() && t.next == trouble.next)
+            let same_next = !t.next.is_empty() && t.next == trouble.next;
+            // What is done about a disk is the same for all that it has lost.
+            same_path || same_next && !trouble.is_lost()
         };
         if !diagnosis.troubles.iter().any(known) {
             diagnosis.troubles.push(trouble);
@@ -123,7 +127,11 @@ fn programs(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> (Vec<PathBu
     for (names, folders) in lists {
         for name in names {
             let places: Vec<PathBuf> = folders.iter().map(|f| Path::new(f).join(name)).collect();
-            let there = |place: &&PathBuf| root.symlink_metadata(place).is_ok();
+            // What the file system does not give is there, and is looked at.
+            let there = |place: &&PathBuf| match root.symlink_metadata(place) {
+                Ok(_) => true,
+                Err(error) => !error.is_missing(),
+            };
             match places.iter().find(there) {
                 Some(place) => found.push(place.clone()),
                 None => wanted.extend(places),

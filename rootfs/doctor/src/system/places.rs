@@ -5,6 +5,7 @@ use std::path::Path;
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, StatVfsMountFlags};
 
+use super::fstab::{self, Line};
 use crate::trouble::Trouble;
 use crate::{Gravity, shown};
 
@@ -37,7 +38,20 @@ pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
 }
 
 fn folders(root: &Sysroot, troubles: &mut Vec<Trouble>) {
+    let unmounted: Vec<Line> = fstab::lines(root)
+        .into_iter()
+        .filter(|line| line.is_unmounted(root))
+        .collect();
     for (folder, why) in FOLDERS {
+        // What such a folder has while nothing is mounted there says nothing.
+        let covers = |line: &&Line| Path::new(folder).starts_with(&line.folder);
+        if let Some(line) = unmounted.iter().find(covers) {
+            if line.folder == Path::new(folder) {
+                let unseen = "what is in it was not looked at; mount it first";
+                troubles.push(line.trouble(root, unseen));
+            }
+            continue;
+        }
         let outside = shown::typed(&root.outside(Path::new(folder)));
         let mode = if folder.ends_with("tmp") {
             0o1777
@@ -46,7 +60,10 @@ fn folders(root: &Sysroot, troubles: &mut Vec<Trouble>) {
         };
         let fault = match root.metadata(Path::new(folder)) {
             Err(error) if error.is_missing() => "is not there",
-            Err(_) => "cannot be seen",
+            Err(error) => {
+                troubles.push(Trouble::unreadable(Path::new(folder), &error));
+                continue;
+            }
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
                 "is no folder"
             }
@@ -137,16 +154,11 @@ fn texts(root: &Sysroot, troubles: &mut Vec<Trouble>) {
         let path = Path::new(file);
         let text = match root.read(path, LONGEST) {
             Ok(text) => text,
-            Err(error) if error.errno().is_some_and(|e| e == rustix::io::Errno::IO) => {
-                let mut trouble =
-                    Trouble::new(Gravity::Damaged, format!("/{file} cannot be read: {error}"))
-                        .fact("why", why)
-                        .next("image the disk before anything is written to it");
-                trouble.path = Some(path.into());
-                troubles.push(trouble);
+            Err(error) if error.is_missing() => continue,
+            Err(error) => {
+                troubles.push(Trouble::unreadable(path, &error).fact("why", why));
                 continue;
             }
-            Err(_) => continue,
         };
         if let Some(at) = text.iter().position(|&b| b == 0) {
             let mut trouble = Trouble::new(

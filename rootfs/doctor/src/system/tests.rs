@@ -1,10 +1,11 @@
-//! Files that were written in one second.
+//! Files that were written in one second, and file systems that are not mounted.
 
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes};
 use std::time::{Duration, SystemTime};
 
 use super::dates::burst;
+use crate::Gravity;
 use crate::examine_tests::Small;
 
 /// Eight packages of ten programs. All are new: what is written now has this second's date, as a restored copy.
@@ -75,4 +76,64 @@ fn files_of_many_packages_of_one_second_are_told_and_a_new_system_is_not() {
         _ => before(package),
     });
     assert_eq!(found(&own), None);
+}
+
+#[test]
+fn a_file_system_that_is_not_mounted_is_no_damage() {
+    let small = system("unmounted");
+    for folder in ["dev", "proc", "sys", "run", "tmp", "root", "etc"] {
+        std::fs::create_dir_all(small.path(folder)).unwrap();
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(small.path("tmp"), mode).unwrap();
+    let told = || -> Vec<(Gravity, String, Vec<String>)> {
+        let all = super::places::all(&small.root()).into_iter();
+        all.filter(|trouble| trouble.headline.starts_with("/var"))
+            .map(|trouble| (trouble.gravity, trouble.headline, trouble.next))
+            .collect()
+    };
+    assert_eq!(told().len(), 2, "/var/tmp and /var/log are not there");
+    let fstab = "UUID=$(touch${IFS}x) /var ext4 defaults 0 2\n";
+    std::fs::write(small.path("etc/fstab"), fstab).unwrap();
+    let told = told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (gravity, headline, next) = &told[0];
+    assert_eq!(*gravity, Gravity::Odd);
+    assert!(
+        headline.contains("is a file system of its own"),
+        "{headline}"
+    );
+    assert!(
+        next[0].starts_with("mount -o ro 'UUID=$(touch${IFS}x)' "),
+        "{next:?}"
+    );
+}
+
+#[test]
+fn what_the_file_system_does_not_give_is_told() {
+    let small = system("unreadable");
+    std::fs::create_dir_all(small.path("boot/grub")).unwrap();
+    // A link to itself stands in for a damaged inode: it is there, and nobody can open it.
+    for path in ["boot/grub/grub.cfg", "usr/bin/libx.so.1", "etc"] {
+        std::os::unix::fs::symlink(format!("/{path}"), small.path(path)).unwrap();
+    }
+    let root = small.root();
+    let databases = kedge_packages::open(&root).unwrap();
+    let told: Vec<String> = super::look_over(&root, &databases)
+        .troubles
+        .into_iter()
+        .map(|trouble| trouble.headline)
+        .collect();
+    for path in ["/boot/grub/grub.cfg", "/usr/bin/libx.so.1", "/etc"] {
+        let line = format!("{path} cannot be read: ");
+        assert!(
+            told.iter().any(|told| told.starts_with(&line)),
+            "{path}: {told:?}"
+        );
+    }
+    let absent = |path: &str| {
+        told.iter()
+            .any(|told| *told == format!("{path} is not there"))
+    };
+    assert!(!absent("/etc"), "{told:?}");
 }
