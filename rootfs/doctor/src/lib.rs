@@ -34,7 +34,10 @@ mod system;
 mod tmpfiles;
 mod trouble;
 mod uses;
+#[cfg(test)]
+mod uses_tests;
 pub mod verify;
+mod versions;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,7 +55,7 @@ pub use trouble::Trouble;
 
 use arguments::Question;
 use program::Diagnosis;
-use uses::Graph;
+use uses::{Graph, Tree};
 
 /// Prints what is known of one file as `doctor` would: nothing when it is whole.
 pub fn print(examined: &Examined, root: &Path) -> String {
@@ -81,12 +84,18 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Question::Why(file) => ask(&root, |graph| {
             let tree = graph.why(&root, &file)?;
             Ok(match arguments.json {
-                true => json::object(&[("tree", json::array(tree.lines().map(json::text)))]) + "\n",
-                false => tree,
+                true => {
+                    let trees = tree.iter().map(Tree::json);
+                    json::object(&[("tree", json::array(trees))]) + "\n"
+                }
+                false => tree.iter().map(Tree::text).collect(),
             })
         }),
         Question::Uses(library) => ask(&root, |graph| {
             let programs = graph.uses(&root, &library)?;
+            if programs.is_empty() {
+                say!("doctor: {}", graph.nobody(&root, &library));
+            }
             Ok(match arguments.json {
                 true => {
                     let paths = programs
@@ -163,7 +172,10 @@ fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
     });
     let mut diagnosis = match files {
         [] => system::look_over(root, &databases),
-        files => program::diagnose(root, &databases, files),
+        files => {
+            let meant: Vec<PathBuf> = files.iter().map(|f| program::meant(root, f)).collect();
+            program::diagnose(root, &databases, &meant)
+        }
     };
     complaints.append(&mut diagnosis.complaints);
     diagnosis.complaints = complaints;

@@ -11,7 +11,17 @@ use crate::closure::{Absent, Closure, Member, Objects, Role};
 use crate::examine::examine_all;
 use crate::refused::{Refused, refused};
 use crate::trouble::Trouble;
-use crate::{Accounts, Examined, Gravity, shown};
+use crate::{Accounts, Examined, Gravity, shown, versions};
+
+/// Where programs are, the first that has one counts.
+pub(crate) const FOLDERS: &[&str] = &[
+    "usr/sbin",
+    "usr/bin",
+    "sbin",
+    "bin",
+    "usr/local/sbin",
+    "usr/local/bin",
+];
 
 /// What was found.
 #[derive(Default)]
@@ -84,7 +94,15 @@ pub(crate) fn diagnose(
     }
     diagnosis.troubles.extend(all.all_absent(databases));
     for (program, closure) in all.closures.iter().enumerate() {
-        diagnosis.troubles.extend(all.versions(program));
+        let name = &all.names[program];
+        diagnosis
+            .troubles
+            .extend(versions::troubles(root, name, closure));
+        if closure.unfinished {
+            diagnosis.complaints.push(format!(
+                "{name} needs more libraries from more folders than any program does: not all were looked for"
+            ));
+        }
         for note in &closure.notes {
             if !diagnosis.troubles.iter().any(|t| t.headline == *note) {
                 let trouble = Trouble::new(Gravity::Damaged, note)
@@ -118,8 +136,37 @@ pub(crate) fn repair_target(root: &Sysroot, link: &Path) -> Vec<String> {
     vec![format!("repair {} {path}", shown::typed(root.path()))]
 }
 
+/// The folder in the root of a system with a merged `/usr` whose link is gone, where that is why `name` is not there.
+fn lost_link(root: &Sysroot, name: &str) -> Option<&'static str> {
+    let path = Path::new(name.strip_prefix('/')?);
+    let end = end_of_links(root, path);
+    ["bin", "sbin", "lib", "lib64"].into_iter().find(|folder| {
+        let link = root.symlink_metadata(Path::new(folder));
+        end.starts_with(folder)
+            && link.is_err_and(|error| error.is_missing())
+            && root.exists(&Path::new("usr").join(&end))
+    })
+}
+
+/// The path below ROOT that somebody means who typed the path as it is seen from outside, or the name of a program.
+pub(crate) fn meant(root: &Sysroot, typed: &Path) -> PathBuf {
+    let missing = |path: &Path| root.symlink_metadata(path).is_err_and(|e| e.is_missing());
+    if !missing(typed) {
+        return typed.into();
+    }
+    if let Ok(below) = typed.strip_prefix(root.path())
+        && root.path() != Path::new("/")
+    {
+        return below.into();
+    }
+    let is_name = typed.components().count() == 1 && typed.is_relative();
+    let folders = FOLDERS.iter().filter(|_| is_name);
+    let mut places = folders.map(|folder| Path::new(folder).join(typed));
+    places.find(|place| !missing(place)).unwrap_or(typed.into())
+}
+
 /// Where a chain of links ends, whether there is anything or not.
-fn end_of_links(root: &Sysroot, link: &Path) -> PathBuf {
+pub(crate) fn end_of_links(root: &Sysroot, link: &Path) -> PathBuf {
     let mut path = link.to_path_buf();
     // As many as the kernel follows.
     for _ in 0..40 {
@@ -320,7 +367,11 @@ impl Programs<'_> {
     }
 
     fn absent(&self, by: &[(usize, &Absent)], databases: &[Box<dyn Database + '_>]) -> Trouble {
-        let (program, absent) = by[0];
+        // Whom it kills counts, not who does without.
+        let (program, absent) = *by
+            .iter()
+            .find(|(_, absent)| !absent.minor)
+            .unwrap_or(&by[0]);
         let by_names: Vec<&str> = by.iter().map(|by| self.names[by.0].as_str()).collect();
         let (name, die) = several(&by_names, "dies", "die");
         let by = &self.closures[program].members[absent.wanted_by];
@@ -332,9 +383,23 @@ impl Programs<'_> {
                 "{} is not there: {from} says that {name} shall load it",
                 absent.name
             );
-            let mut trouble = Trouble::new(Gravity::Damaged, headline);
+            let gravity = match absent.minor {
+                true => Gravity::Odd,
+                false => Gravity::Damaged,
+            };
+            let mut trouble = Trouble::new(gravity, headline);
             trouble.rank = 500;
             return self.owner_of(trouble, absent, by, databases);
+        }
+        if let Some(folder) = lost_link(self.root, &absent.name) {
+            let headline = format!("/{folder} is not there, and must be a link to usr/{folder}");
+            let outside = shown::typed(&self.root.outside(Path::new(folder)));
+            return Trouble::new(Gravity::Fatal, headline)
+                .fact(
+                    "needed",
+                    format!("{name} {die} at start without {}", absent.name),
+                )
+                .next(format!("ln -s usr/{folder} {outside}"));
         }
         let headline = format!("{} is not there: {name} {die} at start", absent.name);
         let mut trouble =
@@ -431,48 +496,6 @@ impl Programs<'_> {
             .map(|folder| folder.join(name))
             .collect()
     }
-
-    /// Versions of symbols that a library does not have: `_dl_check_map_versions`.
-    fn versions(&self, program: usize) -> Vec<Trouble> {
-        let members = &self.closures[program].members;
-        let name = &self.names[program];
-        let mut troubles = Vec::new();
-        for member in members {
-            let Some(object) = &member.object else {
-                continue;
-            };
-            for needed in &object.versions_needed {
-                let provider = members.iter().find(|m| m.is_called(&needed.library));
-                let Some((provider, provided)) =
-                    provider.and_then(|p| Some((p, p.object.as_ref()?)))
-                else {
-                    continue;
-                };
-                // Without any versions the dynamic linker only warns.
-                if provided.versions_provided.is_empty() {
-                    continue;
-                }
-                let lacks = needed.versions.iter().filter(|(version, weak)| {
-                    !weak && !provided.versions_provided.contains(version)
-                });
-                for (version, _) in lacks {
-                    let (library, by) = (shown::path(&provider.path), shown::path(&member.path));
-                    let says =
-                        format!("{library}: version `{version}' not found (required by {by})");
-                    let headline = format!(
-                        "{library} has no version {version}, which {by} needs: {name} dies at start"
-                    );
-                    let mut trouble = Trouble::new(Gravity::Fatal, headline).fact("ld.so", says);
-                    trouble.rank = 50;
-                    troubles.push(trouble.next(format!(
-                        "doctor {} {library}   (one of the two is of another release)",
-                        shown::typed(self.root.path())
-                    )));
-                }
-            }
-        }
-        troubles
-    }
 }
 
 /// "sshd dies", "sshd and login die", "sshd and 3 more programs die".
@@ -486,7 +509,7 @@ fn several<'a>(names: &[&str], one: &'a str, more: &'a str) -> (String, &'a str)
 }
 
 /// The path with links of its folders followed, but not its last name.
-fn without_links(root: &Sysroot, path: &Path) -> PathBuf {
+pub(crate) fn without_links(root: &Sysroot, path: &Path) -> PathBuf {
     let folder = path.parent().map(|folder| root.real_path(folder));
     match (folder, path.file_name()) {
         (Some(Ok(folder)), Some(name)) => folder.join(name),

@@ -83,13 +83,13 @@ fn first(small: &Small, program: &str) -> (Gravity, String) {
 }
 
 /// Where a path is, without links: the kernel would follow an absolute one out of the tree.
-fn inside(small: &Small, path: &str) -> PathBuf {
+pub(crate) fn inside(small: &Small, path: &str) -> PathBuf {
     let path = Path::new(path);
     let folder = small.root().real_path(path.parent().unwrap()).unwrap();
     small.path(folder.join(path.file_name().unwrap()).to_str().unwrap())
 }
 
-fn put(small: &Small, path: &str, content: &[u8], mode: u32) {
+pub(crate) fn put(small: &Small, path: &str, content: &[u8], mode: u32) {
     fs::create_dir_all(small.path(path).parent().unwrap()).unwrap();
     let place = inside(small, path);
     let _ = fs::remove_file(&place);
@@ -97,7 +97,7 @@ fn put(small: &Small, path: &str, content: &[u8], mode: u32) {
     chmod(small, path, mode);
 }
 
-fn chmod(small: &Small, path: &str, mode: u32) {
+pub(crate) fn chmod(small: &Small, path: &str, mode: u32) {
     let real = small.root().real_path(Path::new(path)).unwrap();
     let place = small.path(real.to_str().unwrap());
     assert!(!fs::symlink_metadata(&place).unwrap().is_symlink());
@@ -250,4 +250,98 @@ fn what_the_file_system_does_not_give_is_not_called_absent() {
     let text: String = diagnosis.troubles.iter().map(Trouble::text).collect();
     assert!(text.contains("Too many levels"), "{text}");
     assert!(!text.contains("is not there"), "{text}");
+}
+
+#[test]
+fn a_link_to_another_library_is_told_with_the_one_that_is_meant() {
+    let small = installed("swapped", "/bin/ls");
+    let link = inside(&small, LIBRARY);
+    let meant = fs::read_link(&link).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink("libselinux.so.1", &link).unwrap();
+    let (gravity, text) = first(&small, "/bin/ls");
+    assert_eq!(gravity, Gravity::Fatal, "{text}");
+    assert!(text.contains("it calls itself libselinux.so.1; "), "{text}");
+    let next = format!("next: ln -sfn {} ", meant.file_name().unwrap().display());
+    assert!(text.contains(&next), "{text}");
+
+    // A link to a successor has no such neighbour.
+    fs::remove_file(link.with_file_name(meant.file_name().unwrap())).unwrap();
+    let text: String = ask(&small, "/bin/ls")
+        .troubles
+        .iter()
+        .map(Trouble::text)
+        .collect();
+    assert!(!text.contains("another library"), "{text}");
+}
+
+/// As many bytes, which are something else.
+fn patch(small: &Small, path: &str, from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len());
+    let place = inside(small, path);
+    let mut bytes = fs::read(&place).unwrap();
+    let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+    fs::write(place, bytes).unwrap();
+}
+
+#[test]
+fn a_version_that_the_library_does_not_have_is_told() {
+    let small = installed("versions", "/bin/ls");
+    patch(&small, "bin/ls", b"LIBSELINUX_1.0", b"LIBSELINUX_9.0");
+    let troubles = ask(&small, "/bin/ls").troubles;
+    let told = troubles
+        .iter()
+        .find(|t| t.headline.contains("has no version LIBSELINUX_9.0"));
+    let (_, says) = &told.expect("it needs one that is not there").facts[0];
+    assert!(
+        says.contains("version `LIBSELINUX_9.0' not found"),
+        "{says}"
+    );
+}
+
+#[test]
+fn the_origin_is_replaced_in_what_is_needed() {
+    let small = installed("origin", "/bin/ls");
+    patch(&small, "bin/ls", b"libselinux.so.1", b"$ORIGIN/x.so.12");
+    let library = fs::read(inside(&small, "lib/x86_64-linux-gnu/libselinux.so.1")).unwrap();
+    put(&small, "usr/bin/x.so.12", &library, 0o644);
+    let closure = Closure::of(&small.root(), Path::new("/bin/ls")).unwrap();
+    assert_eq!(closure.absent, []);
+    let found = Path::new("usr/bin/x.so.12");
+    assert!(
+        closure
+            .members
+            .iter()
+            .any(|m| m.real.as_deref() == Some(found))
+    );
+}
+
+#[test]
+fn the_link_of_a_merged_usr_is_the_cause() {
+    let small = installed("merged", "/bin/ls");
+    fs::remove_file(small.path("lib64")).unwrap();
+    let (gravity, text) = first(&small, "/usr/bin/ls");
+    assert_eq!(gravity, Gravity::Fatal, "{text}");
+    assert!(
+        text.starts_with("/lib64 is not there, and must be a link to usr/lib64"),
+        "{text}"
+    );
+    let outside = small.path("lib64").display().to_string();
+    assert!(
+        text.contains(&format!("next: ln -s usr/lib64 {outside}\n")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_path_from_outside_and_a_bare_name_mean_the_program() {
+    let small = installed("meant", "/bin/ls");
+    let root = small.root();
+    let meant = |typed: &Path| crate::program::meant(&root, typed);
+    assert_eq!(meant(&small.path("usr/bin/ls")), Path::new("usr/bin/ls"));
+    assert_eq!(meant(Path::new("ls")), Path::new("usr/bin/ls"));
+    for same in ["/bin/ls", "nothing", "/usr/nothing"] {
+        assert_eq!(meant(Path::new(same)), Path::new(same));
+    }
 }

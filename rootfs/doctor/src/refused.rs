@@ -204,10 +204,10 @@ impl File<'_> {
     }
 }
 
-/// libc.so.6 and ld.so can be started as programs, but that is not what they are for.
+/// libc.so.6 and pam_cap.so can be started as programs, but that is not what they are for.
 pub(crate) fn is_library(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("lib") && name.contains(".so")
+    name.ends_with(".so") || name.starts_with("lib") && name.contains(".so.")
 }
 
 /// What a shell would take for its own script.

@@ -1,6 +1,6 @@
 //! Where the dynamic linker of ROOT finds a library: ld.so(8), musl's ldso/dynlink.c.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,10 @@ use rustix::io::Errno;
 use super::cache::Cache;
 use super::{Machine, folders};
 
+/// Names and folders that are looked at for one program. The largest ones take some thousands; a file of 100 kB can ask for
+/// millions.
+const MOST_STEPS: usize = 100_000;
+
 /// What is in ROOT for one kind of machine.
 pub(super) struct Linker<'a> {
     root: &'a Sysroot,
@@ -20,6 +24,8 @@ pub(super) struct Linker<'a> {
     defaults: Vec<PathBuf>,
     cache: OnceCell<Result<Cache, String>>,
     configured: OnceCell<Vec<PathBuf>>,
+    /// How many more steps are made for this program.
+    left: Cell<usize>,
 }
 
 /// Where a library is.
@@ -31,6 +37,8 @@ pub(super) struct Search {
     pub(super) passed_over: Vec<PathBuf>,
     /// Where nobody looks at start: in a folder of `ld.so.conf`, and not in `ld.so.cache`.
     pub(super) uncached: Option<PathBuf>,
+    /// Not everywhere was looked.
+    pub(super) gave_up: bool,
 }
 
 /// An object that needs something, and those that wanted it.
@@ -62,7 +70,24 @@ impl<'a> Linker<'a> {
             defaults,
             cache: OnceCell::new(),
             configured: OnceCell::new(),
+            left: Cell::new(MOST_STEPS),
         }
+    }
+
+    /// Takes steps from those that are made for one program; whether there were as many.
+    pub(super) fn spend(&self, steps: usize) -> bool {
+        let left = self.left.get().checked_sub(steps);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    pub(super) fn may_go_on(&self) -> bool {
+        self.left.get() > 0
+    }
+
+    /// For another program.
+    pub(super) fn start_again(&self) {
+        self.left.set(MOST_STEPS);
     }
 
     pub(super) fn is_musl(&self) -> bool {
@@ -76,12 +101,27 @@ impl<'a> Linker<'a> {
 
     /// Looks for `name`, which the first of `wanting` needs; the others are those that needed it, up to the program.
     pub(super) fn find(&self, name: &str, wanting: &[Wants]) -> Search {
+        let mut search = self.look(name, wanting);
+        search.gave_up = search.found.is_none() && !self.may_go_on();
+        search
+    }
+
+    fn look(&self, name: &str, wanting: &[Wants]) -> Search {
         let mut search = Search::default();
         if name.is_empty() {
             return search;
         }
         if let Some(musl) = self.musl.as_ref().filter(|_| name.starts_with("libc.")) {
             search.found = Some(musl.clone());
+            return search;
+        }
+        if let Some(wants) = wanting.first()
+            && self.musl.is_none()
+            && name.contains('$')
+        {
+            // glibc replaces `$ORIGIN` in what is needed as well (ld.so(8)); musl takes it as it is.
+            let places = folders::named(name, wants.origin, self.machine);
+            places.iter().any(|path| self.try_file(path, &mut search));
             return search;
         }
         if name.contains('/') {
@@ -124,7 +164,8 @@ impl<'a> Linker<'a> {
     fn named(&self, wanting: &[Wants]) -> Vec<PathBuf> {
         let expand = |words: &[String], wants: &Wants| -> Vec<PathBuf> {
             let named = |word: &String| folders::named(word, wants.origin, self.machine);
-            words.iter().flat_map(named).collect()
+            let words = words.iter().take_while(|_| self.spend(1));
+            words.flat_map(named).collect()
         };
         let Some(first) = wanting.first() else {
             return Vec::new();
@@ -182,6 +223,9 @@ impl<'a> Linker<'a> {
 
     /// A file that is there and is not plainly for another machine is taken, and the dynamic linker dies if it is no library.
     fn try_file(&self, path: &Path, search: &mut Search) -> bool {
+        if !self.spend(1) {
+            return false;
+        }
         let file = match self.root.open_file(path) {
             Ok(file) => file,
             Err(error) => {
@@ -216,5 +260,36 @@ impl<'a> Linker<'a> {
         use rustix::fs::FileType;
         let stat = self.root.metadata(path);
         stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_asks_for_millions_of_places_gets_some_of_them() {
+        let root = Sysroot::open(Path::new("/")).unwrap();
+        let machine = Machine {
+            is_64: true,
+            number: 62,
+        };
+        let object = Object {
+            runpath: vec!["/nowhere".into(); 1365],
+            ..Object::default()
+        };
+        let linker = Linker::new(&root, machine, None);
+        let wants = || Wants {
+            object: &object,
+            origin: Path::new("bin"),
+        };
+        let search = |n: usize| linker.find(&format!("libnothing{n}.so"), &[wants()]);
+        assert!(!search(0).gave_up);
+        let start = std::time::Instant::now();
+        let gave_up = (1..4000).filter(|n| search(*n).gave_up).count();
+        assert!(gave_up > 3900, "{gave_up}");
+        assert!(start.elapsed().as_secs() < 20);
+        linker.start_again();
+        assert!(!search(0).gave_up);
     }
 }

@@ -7,6 +7,7 @@ mod machine;
 mod partial;
 mod resolver;
 mod runtime;
+mod script;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +23,8 @@ use kedge_sysroot::{Error, Sysroot};
 use linker::{Linker, Search, Wants};
 use machine::Machine;
 pub(crate) use resolver::Resolver;
-use runtime::{Module, Modules};
+use runtime::{Absence, Module, Modules};
+pub(crate) use script::{FIRST_LINE, Interpreters, interpreters};
 
 /// A program or library is no longer than this; what is longer is not read.
 pub(crate) const LONGEST_OBJECT: u64 = 512 << 20;
@@ -30,8 +32,6 @@ pub(crate) const LONGEST_OBJECT: u64 = 512 << 20;
 const MOST: usize = 4096;
 /// Scripts whose interpreters are scripts: the kernel's own limit (`BINPRM_MAX_RECURSION`).
 const SCRIPTS: usize = 5;
-/// `BINPRM_BUF_SIZE`: how much of a script's first line the kernel reads.
-const FIRST_LINE: usize = 256;
 /// Libraries that go into every program.
 pub(crate) const PRELOAD: &str = "etc/ld.so.preload";
 
@@ -78,6 +78,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// The name by which others need it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether others need it by this name.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         let soname = self.object.as_ref().and_then(|o| o.soname.as_deref());
@@ -97,6 +102,8 @@ pub struct Absent {
     pub uncached: Option<PathBuf>,
     /// A module that a configuration file names.
     pub module_of: Option<PathBuf>,
+    /// Who wants it goes on without.
+    pub minor: bool,
 }
 
 /// The program and all that it loads.
@@ -108,6 +115,8 @@ pub struct Closure {
     pub absent: Vec<Absent>,
     /// Sentences about what does not belong to one file.
     pub notes: Vec<String>,
+    /// It has more parts, or they are looked for in more places, than is followed: not all are known.
+    pub unfinished: bool,
 }
 
 /// What files say about themselves, each read once for many programs.
@@ -207,7 +216,7 @@ impl Walk<'_> {
         let interpreter = object.interpreter.as_ref().map(|i| path(i.as_bytes()));
         let linker = Linker::new(self.root, machine, interpreter.as_deref());
         if let Some(interpreter) = &interpreter {
-            match self.root.exists(interpreter) {
+            match self.is_there(interpreter) {
                 true => {
                     let name = interpreter.file_name().unwrap_or_default();
                     let name = name.to_string_lossy().into_owned();
@@ -237,41 +246,26 @@ impl Walk<'_> {
         let Ok(count) = file.read_at(&mut buffer, 0) else {
             return;
         };
-        let Some(line) = buffer[..count].strip_prefix(b"#!") else {
+        let Some(interpreters) = interpreters(self.root, &buffer[..count]) else {
             return;
         };
-        let line = line.split(|&b| b == b'\n').next().unwrap_or_default();
-        let blank = |&b: &u8| b == b' ' || b == b'\t';
-        let mut words = line.split(blank).filter(|word| !word.is_empty());
-        let Some(interpreter) = words.next().map(path) else {
-            return;
-        };
-        let mut next = vec![interpreter.clone()];
-        if interpreter.file_name() == Some(OsStr::new("env")) {
-            let is_name = |word: &&[u8]| !word.starts_with(b"-") && !word.contains(&b'=');
-            let wanted = words.find(is_name).map(path).unwrap_or_default();
-            let folders = [
-                "usr/local/sbin",
-                "usr/local/bin",
-                "usr/sbin",
-                "usr/bin",
-                "sbin",
-                "bin",
-            ];
-            let mut places = folders.iter().map(|folder| Path::new(folder).join(&wanted));
-            match places.find(|place| self.root.exists(place)) {
-                Some(place) => next.push(place),
-                None => self.absent(&wanted.to_string_lossy(), index, None),
-            }
+        if let Some(name) = &interpreters.nowhere {
+            self.absent(name, index, None);
         }
-        for interpreter in next {
-            if self.root.exists(&interpreter) {
+        for interpreter in interpreters.paths {
+            if self.is_there(&interpreter) {
                 let found = self.add(&interpreter, Role::Interpreter, Some(index), "");
                 self.program(found, name, depth + 1);
             } else {
                 self.absent(&format!("/{}", interpreter.display()), index, None);
             }
         }
+    }
+
+    /// What the file system does not give is not absent.
+    fn is_there(&self, path: &Path) -> bool {
+        let stat = self.root.metadata(path);
+        !stat.is_err_and(|error| error.is_missing())
     }
 
     /// `/etc/ld.so.preload` goes into every program.
@@ -301,7 +295,12 @@ impl Walk<'_> {
     /// All that the member `first` needs, and what they need: breadth first, as the dynamic linker loads.
     fn libraries(&mut self, first: usize, linker: &Linker) {
         let mut next = first;
-        while next < self.closure.members.len() && self.closure.members.len() < MOST {
+        while next < self.closure.members.len() {
+            let parts = self.closure.members.len() + self.closure.absent.len();
+            if parts >= MOST || !linker.may_go_on() {
+                self.closure.unfinished = true;
+                return;
+            }
             let needed = match &self.closure.members[next] {
                 Member {
                     object: Some(object),
@@ -310,6 +309,9 @@ impl Walk<'_> {
                 _ => Vec::new(),
             };
             for name in needed {
+                if !linker.spend(1) {
+                    break;
+                }
                 if !self.is_loaded(&name) {
                     let search = self.search(&name, next, linker);
                     self.take(&name, search, Role::Library, next, None);
@@ -327,7 +329,7 @@ impl Walk<'_> {
         };
         let mut chain = Vec::new();
         let mut up = Some(by);
-        while let Some(index) = up.filter(|_| chain.len() < MOST) {
+        while let Some(index) = up.filter(|_| chain.len() < MOST && linker.spend(1)) {
             let member = &members[index];
             if let Some(object) = &member.object {
                 chain.push((object, folder(member)));
@@ -364,7 +366,9 @@ impl Walk<'_> {
         let found = search
             .found
             .map(|path| self.add(&path, role, Some(by), name));
-        if found.is_none() {
+        // What was not looked for everywhere may be there.
+        self.closure.unfinished |= found.is_none() && search.gave_up;
+        if found.is_none() && !search.gave_up {
             for path in &search.passed_over {
                 self.add(path, Role::PassedOver, Some(by), name);
             }
@@ -382,6 +386,7 @@ impl Walk<'_> {
             wanted_by,
             uncached: None,
             module_of,
+            minor: false,
         });
     }
 
@@ -435,9 +440,8 @@ impl Walk<'_> {
         let member = &self.closure.members[library];
         let real = member.real.as_deref().unwrap_or(&member.path);
         let beside = [real.parent(), member.path.parent()];
-        let usual = ["lib64", "usr/lib64", "lib", "usr/lib"].map(Path::new);
-        let all = beside.into_iter().flatten().chain(usual);
-        all.map(|parent| parent.join(folder)).collect()
+        let beside: Vec<&Path> = beside.into_iter().flatten().collect();
+        module_folders(&beside, folder)
     }
 
     fn load(&mut self, modules: Modules, by: usize, linker: &Linker, folders: &[PathBuf]) {
@@ -452,18 +456,24 @@ impl Walk<'_> {
                     let searches = folders.iter().map(|folder| {
                         linker.find(&format!("/{}/{}", folder.display(), module.name), &[])
                     });
-                    let found = searches.into_iter().find(|search| search.found.is_some());
+                    let ends = |search: &Search| search.found.is_some() || search.gave_up;
+                    let found = searches.into_iter().find(ends);
                     found.unwrap_or_default()
                 }
             };
             let Module {
                 name,
                 from,
-                optional,
+                absence,
             } = module;
-            if search.found.is_some() || !optional {
-                let role = Role::Module(from.clone());
-                self.take(&name, search, role, by, Some(&from));
+            if search.found.is_none() && absence == Absence::Unnoticed {
+                continue;
+            }
+            let role = Role::Module(from.clone());
+            let before = self.closure.absent.len();
+            self.take(&name, search, role, by, Some(&from));
+            for absent in &mut self.closure.absent[before..] {
+                absent.minor = absence == Absence::Logged;
             }
         }
     }
@@ -472,6 +482,26 @@ impl Walk<'_> {
 /// What an ELF file says about itself.
 pub(crate) fn read_object(root: &Sysroot, path: &Path) -> Option<Object> {
     partial::read(root, path)
+}
+
+/// The modules that PAM loads for a program of this name; of `other` where it has no list and `asks` for one all the same.
+pub(crate) fn pam_modules(root: &Sysroot, name: &str, asks: bool) -> Vec<String> {
+    let modules = runtime::pam(root, name, asks).modules;
+    modules.into_iter().map(|module| module.name).collect()
+}
+
+/// Names of the modules that the configuration of the name service and of OpenSSL has, and which file says so.
+pub(crate) fn configured_modules(root: &Sysroot) -> Vec<(String, PathBuf)> {
+    let names = runtime::name_services(root).modules;
+    let all = names.into_iter().chain(runtime::openssl(root).modules);
+    all.map(|module| (module.name, module.from)).collect()
+}
+
+/// Folders of a library's modules that are called `folder`: beside the library, and where distributions have them.
+pub(crate) fn module_folders(beside: &[&Path], folder: &str) -> Vec<PathBuf> {
+    let usual = ["lib64", "usr/lib64", "lib", "usr/lib"].map(Path::new);
+    let all = beside.iter().copied().chain(usual);
+    all.map(|parent| parent.join(folder)).collect()
 }
 
 /// What the configuration that [`Closure::of`] follows is read as: for the fuzz targets.

@@ -26,6 +26,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// What is asked from here on, another file asks.
+    pub(crate) fn start_again(&self) {
+        self.linkers
+            .iter()
+            .for_each(|(_, linker)| linker.start_again());
+    }
+
     /// Where the file `by` finds `name`, without links.
     pub(crate) fn find(&mut self, name: &str, object: &Object, by: &Path) -> Option<PathBuf> {
         let linker = self.linker(object);

@@ -23,8 +23,19 @@ pub(super) struct Module {
     pub(super) name: String,
     /// The configuration file, below ROOT.
     pub(super) from: PathBuf,
-    /// Nobody minds when it is not there.
-    pub(super) optional: bool,
+    /// What happens when it is not there.
+    pub(super) absence: Absence,
+}
+
+/// What whoever loads a module does when it is not there, worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Absence {
+    /// Goes on, and says nothing.
+    Unnoticed,
+    /// Goes on, and it is in the log.
+    Logged,
+    /// Fails.
+    Fails,
 }
 
 /// Modules, and the configuration files that were read for them.
@@ -45,13 +56,14 @@ impl Modules {
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
-    fn add(&mut self, name: &str, from: &Path, optional: bool) {
-        let known = self.modules.iter().any(|module| module.name == name);
-        if !known && self.modules.len() < MOST_MODULES {
+    fn add(&mut self, name: &str, from: &Path, absence: Absence) {
+        if let Some(known) = self.modules.iter_mut().find(|m| m.name == name) {
+            known.absence = known.absence.max(absence);
+        } else if self.modules.len() < MOST_MODULES {
             self.modules.push(Module {
                 name: name.into(),
                 from: from.into(),
-                optional,
+                absence,
             });
         }
     }
@@ -105,7 +117,7 @@ fn pam_service(
         };
         let rest = rest.trim_start();
         let (control, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((_, rest)) => ("[", rest),
+            Some((actions, rest)) => (actions, rest),
             None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
         };
         let Some(what) = rest.split_whitespace().next() else {
@@ -117,11 +129,30 @@ fn pam_service(
             }
             _ => {
                 let name = what.replace("$ISA/", "").replace("/$ISA", "");
-                modules.add(&name, &path, kind.starts_with('-'));
+                let absence = match kind.starts_with('-') {
+                    true => Absence::Unnoticed,
+                    false => absence(control),
+                };
+                modules.add(&name, &path, absence);
             }
         }
     }
     true
+}
+
+/// Of a control of pam.conf(5): what is not there returns `module_unknown`. That it is ignored is not enough: where success
+/// jumps over a `pam_deny.so`, nobody succeeds without it.
+fn absence(control: &str) -> Absence {
+    let value = |name: &str| {
+        let mut actions = control.split_whitespace();
+        actions.find_map(|action| action.strip_prefix(name)?.strip_prefix('='))
+    };
+    let ignored = value("module_unknown").or(value("default")) == Some("ignore");
+    let only_counts = matches!(value("success"), None | Some("ok" | "ignore"));
+    match control == "optional" || ignored && only_counts {
+        true => Absence::Logged,
+        false => Absence::Fails,
+    }
 }
 
 /// `libnss_NAME.so.2` for each service named; those that glibc has built in or that are not installed are no fault.
@@ -144,7 +175,7 @@ pub(super) fn name_services(root: &Sysroot) -> Modules {
             })
             .collect();
         for name in names.split_whitespace() {
-            modules.add(&format!("libnss_{name}.so.2"), path, true);
+            modules.add(&format!("libnss_{name}.so.2"), path, Absence::Unnoticed);
         }
     }
     modules
@@ -187,9 +218,9 @@ pub(super) fn openssl(root: &Sysroot) -> Modules {
                 let module = of(&one.value, path);
                 let built_in = matches!(&*one.name, "default" | "base" | "null");
                 match module {
-                    Some(module) => modules.add(&module, place, false),
+                    Some(module) => modules.add(&module, place, Absence::Fails),
                     None if active && !built_in => {
-                        modules.add(&format!("{}.so", one.name), place, false);
+                        modules.add(&format!("{}.so", one.name), place, Absence::Fails);
                     }
                     None => {}
                 }
@@ -299,10 +330,36 @@ mod tests {
                 "/opt/pam_x.so"
             ]
         );
-        let optional: Vec<bool> = modules.modules.iter().map(|m| m.optional).collect();
-        assert_eq!(optional, [false, false, false, true, false, false]);
+        use Absence::{Fails, Unnoticed};
+        let absence: Vec<Absence> = modules.modules.iter().map(|m| m.absence).collect();
+        assert_eq!(
+            absence,
+            [Fails, Fails, Fails, Unnoticed, Fails, Fails],
+            "success=1 jumps, and without `ignore` nothing is"
+        );
         assert_eq!(names(&pam(&root, "unheard-of", true)), ["pam_warn.so"]);
         assert!(names(&pam(&root, "unheard-of", false)).is_empty());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_pam_goes_on_without_is_known_by_its_control() {
+        for (control, expected) in [
+            ("required", Absence::Fails),
+            ("optional", Absence::Logged),
+            ("success=ok default=ignore", Absence::Logged),
+            (
+                "success=ok module_unknown=ignore default=bad",
+                Absence::Logged,
+            ),
+            ("success=1 default=ignore", Absence::Fails),
+            ("default=die", Absence::Fails),
+        ] {
+            assert_eq!(absence(control), expected, "{control}");
+        }
+        let both = "session optional pam_x.so\nsession required pam_x.so\n";
+        let (folder, root) = tree("both", &[("etc/pam.d/a", both)]);
+        assert_eq!(pam(&root, "a", true).modules[0].absence, Absence::Fails);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

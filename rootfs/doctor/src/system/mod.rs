@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
-use crate::program::{Diagnosis, diagnose};
+use crate::program::{Diagnosis, FOLDERS, diagnose};
 use crate::trouble::{Trouble, sort};
 
 /// What a machine starts, lets people in, and is repaired with.
@@ -69,8 +69,6 @@ const PROGRAMS: &[&str] = &[
     "mkinitcpio",
     "grub-install",
 ];
-/// Where programs are, the first that has one counts.
-const FOLDERS: &[&str] = &["usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin"];
 /// systemd's own, which are in no `PATH`.
 const SERVICES: &[&str] = &[
     "systemd",
