@@ -18,7 +18,8 @@ OpenSSL's providers; each against the package database and as an ELF file.
 
   --why FILE       which programs load FILE, and through which libraries
   --uses LIBRARY   the programs that die when LIBRARY is broken, a line each
-  --json           one object: root, files, troubles, complaints
+  --json           one object: root, files, troubles, complaints; of --why a
+                   tree: path, above, broken, needed_by
 
   doctor /mnt
   doctor /mnt /usr/sbin/sshd
@@ -32,6 +33,8 @@ Exit status: 0 nothing wrong; 1 damage; 2 wrong use, or could not look;
 /// What is wanted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Question {
+    /// How it is used.
+    Help,
     /// What is broken: in all, or in these programs.
     Broken(Vec<PathBuf>),
     /// Who needs this file, and through whom.
@@ -54,6 +57,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Arguments, String> {
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--json" => json = true,
+            "-h" | "--help" => asked = Some(Question::Help),
             "--why" | "--uses" if asked.is_some() => {
                 return Err("one question at a time: --why FILE or --uses LIBRARY".into());
             }
@@ -76,6 +80,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Arguments, String> {
     let root = paths.next();
     let files: Vec<PathBuf> = paths.collect();
     let question = match asked {
+        Some(Question::Help) => Question::Help,
         Some(_) if !files.is_empty() => return Err("one ROOT only".into()),
         Some(question) => question,
         None => Question::Broken(files),
@@ -112,6 +117,9 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for line in ["--why", "--why a --uses b", "--why a /mnt /x", "--frob"] {
             assert!(typed(line).is_err(), "{line}");
+        }
+        for line in ["-h", "/mnt /bin/a --help"] {
+            assert_eq!(typed(line).unwrap().question, Question::Help, "{line}");
         }
     }
 }

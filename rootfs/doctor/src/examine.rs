@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use kedge_elf::{Finding, Severity};
 use kedge_packages::{Database, Kind};
-use kedge_sysroot::{Sysroot, kind_name};
+use kedge_sysroot::{Error, Sysroot, kind_name};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use crate::closure::LONGEST_OBJECT;
 use crate::compare::cannot_open;
 use crate::owned::{Owned, owners};
-use crate::{Accounts, Difference, reading};
+use crate::{Accounts, Difference, memory, reading};
 
 /// A disk's blocks and a file system's: what a disk loses is a multiple of these.
 const BLOCK: usize = 4096;
@@ -204,16 +205,24 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
         return;
     }
     let length = stat.st_size as u64;
+    let not_looked_into = |why: &str| {
+        let long = kedge_progress::bytes(length);
+        format!("it is {long} long{why}; it was not looked into")
+    };
     if length > LONGEST_OBJECT {
-        let text = format!(
-            "it is {} long; it was not looked into",
-            kedge_progress::bytes(length)
-        );
-        return examined.say(Gravity::Odd, text);
+        return examined.say(Gravity::Odd, not_looked_into(""));
+    }
+    let no_room = || not_looked_into(", and memory has no room for that");
+    if !memory::has_room(length) {
+        return examined.say(Gravity::Odd, no_room());
     }
     let bytes = match read(root, &examined.path, length) {
         Ok(bytes) => bytes,
         Err(difference) => {
+            if matches!(&*difference, Difference::Unreadable { error, .. } if error.errno() == Some(Errno::NOMEM))
+            {
+                return examined.say(Gravity::Odd, no_room());
+            }
             let (is, _) = difference.sides();
             examined.unreadable = Some(difference);
             return examined.say(Gravity::Fatal, is.unwrap_or_default());
@@ -234,7 +243,16 @@ fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Differe
     let file = root
         .open_file(path)
         .map_err(|error| Box::new(cannot_open(error)))?;
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let length = usize::try_from(length).unwrap_or(0);
+    let mut bytes = Vec::new();
+    let reserved = bytes.try_reserve_exact(length);
+    reserved.map_err(|_| {
+        Box::new(cannot_open(Error::System {
+            path: root.outside(path),
+            errno: Errno::NOMEM,
+        }))
+    })?;
+    bytes.resize(length, 0);
     let mut filled = 0;
     while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], filled as u64) {

@@ -22,6 +22,7 @@ mod examine_tests;
 mod extent;
 #[doc(hidden)]
 pub mod fuzz;
+mod memory;
 mod mounted;
 mod owned;
 mod program;
@@ -75,11 +76,18 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(arguments) => arguments,
         Err(why) => return fail(&format!("{why}; kedge help doctor says more")),
     };
+    if arguments.question == Question::Help {
+        return match write(HELP) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(code) => code,
+        };
+    }
     let root = match mounted::root("doctor", arguments.root) {
         Ok(root) => root,
         Err(why) => return fail(&why),
     };
     match arguments.question {
+        Question::Help => ExitCode::SUCCESS,
         Question::Broken(files) => broken(&root, &files, arguments.json),
         Question::Why(file) => ask(&root, |graph| {
             let tree = graph.why(&root, &file)?;

@@ -10,7 +10,10 @@ pub fn text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
                 shown.extend(c.escape_unicode());
             }
             c if c.is_control() => shown.extend(c.escape_default()),
@@ -65,8 +68,8 @@ mod tests {
     #[test]
     fn nothing_on_a_disk_moves_the_cursor() {
         assert_eq!(
-            path(Path::new("usr/\x1b[2J\u{202e}\u{9b}é")),
-            "/usr/\\u{1b}[2J\\u{202e}\\u{9b}é"
+            path(Path::new("usr/\x1b[2J\u{202e}\u{61c}\u{9b}é")),
+            "/usr/\\u{1b}[2J\\u{202e}\\u{61c}\\u{9b}é"
         );
         assert_eq!(
             typed(Path::new("/usr/lib/libstdc++.so.6")),

@@ -10,6 +10,7 @@ use kedge_elf::Object;
 use kedge_sysroot::Sysroot;
 
 use super::LONGEST_OBJECT;
+use crate::memory::has_room;
 
 /// The ELF header, the program headers, and in most files the notes.
 const HEAD: usize = 4096;
@@ -33,7 +34,7 @@ pub(super) fn read(root: &Sysroot, path: &Path) -> Option<Object> {
     let length = file.metadata().ok()?.len();
     let mut magic = [0; 4];
     file.read_exact_at(&mut magic, 0).ok()?;
-    if !kedge_elf::is_elf(&magic) || length > LONGEST_OBJECT {
+    if !kedge_elf::is_elf(&magic) || length > LONGEST_OBJECT || !has_room(length) {
         return None;
     }
     let mut parts = Parts {
