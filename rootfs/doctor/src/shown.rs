@@ -2,26 +2,10 @@
 
 use std::path::Path;
 
+pub use kedge_progress::shown as text;
+
 /// A serial console has 80 columns, and some leave the last one empty.
 const WIDE: usize = 79;
-
-/// Without characters that move the cursor, colour, or turn the direction of writing.
-pub fn text(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
-                shown.extend(c.escape_unicode());
-            }
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
 
 /// A path below ROOT as ROOT's own programs know it: with a leading `/`.
 pub fn path(path: &Path) -> String {

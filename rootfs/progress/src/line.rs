@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use crate::{bytes, seconds};
+use crate::{bytes, seconds, shown_lines};
 
 const FIRST: Duration = Duration::from_secs(1);
 const REDRAW: Duration = Duration::from_millis(500);
@@ -105,9 +105,10 @@ impl Progress {
         }
     }
 
-    /// Says something that has to be known.
+    /// Says something that has to be known. It may hold words of anybody's: of a mirror, of a disk.
     pub fn note(&mut self, text: &str) {
         self.clear();
+        let text = shown_lines(text);
         match self.listener {
             Listener::Log => kedge_message::info!("{}: {text}", self.tool),
             _ => {
