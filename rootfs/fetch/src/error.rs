@@ -11,6 +11,10 @@ use kedge_progress::bytes;
 pub(crate) enum Error {
     #[error("{0}")]
     Web(Box<kedge_web::Error>),
+    #[error(
+        "{url}: the server answered with status {status}: it has nothing to save there (is the URL right?)"
+    )]
+    Nothing { url: String, status: u16 },
     #[error("tcp://{host}:{port}: {problem}")]
     Tcp {
         host: String,

@@ -14,7 +14,7 @@ mod transfer;
 
 use std::process::ExitCode;
 
-use kedge_progress::{Progress, bytes, interrupt, seconds};
+use kedge_progress::{Progress, bytes, interrupt, seconds, shown_lines};
 
 use arguments::{From, Wish};
 use error::{Error, show};
@@ -65,7 +65,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match run(&wish) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fetch: {error}");
+            eprintln!("fetch: {}", shown_lines(&error.to_string()));
             ExitCode::from(error.exit_status())
         }
     }

@@ -7,8 +7,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kedge_digest::{Algorithm, Digest, Hasher};
+use kedge_progress::interrupt;
 use kedge_web::download::{Resume, Stream};
 use kedge_web::header::Validator;
 use rustix::fs::{CWD, OFlags, RenameFlags};
@@ -259,8 +261,7 @@ fn open(path: &Path, name: Option<&str>, force: bool) -> Result<(Kind, File), Er
             return Err(Error::Disk { path: path.into() });
         }
         Ok(there) if !there.is_file() => {
-            let file = OpenOptions::new().write(true).open(path);
-            return Ok((Kind::Stream, file.map_err(Error::file("write", path))?));
+            return Ok((Kind::Stream, open_stream(path)?));
         }
         _ => path.to_path_buf(),
     };
@@ -292,6 +293,39 @@ fn open(path: &Path, name: Option<&str>, force: bool) -> Result<(Kind, File), Er
         Err(TryLockError::Error(_)) | Ok(()) => {}
     }
     Ok((Kind::Named { path, part, force }, file))
+}
+
+/// Opens a pipe, a device. A FIFO is waited for until somebody reads it; in open(2) itself ctrl-C would be noted, and the
+/// waiting go on.
+fn open_stream(path: &Path) -> Result<File, Error> {
+    const STEP: Duration = Duration::from_millis(100);
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    loop {
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags)
+            .open(path);
+        match opened {
+            Ok(file) => {
+                // What is written there may block again.
+                let blocking = rustix::fs::fcntl_getfl(&file)
+                    .and_then(|flags| rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK));
+                blocking.map_err(|errno| Error::file("write", path)(errno.into()))?;
+                return Ok(file);
+            }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) && is_fifo(path) => {
+                if interrupt::pressed_already() {
+                    return Err(Error::Interrupted);
+                }
+                std::thread::sleep(STEP);
+            }
+            Err(error) => return Err(Error::file("write", path)(error)),
+        }
+    }
+}
+
+fn is_fifo(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo())
 }
 
 fn rename(part: &Path, path: &Path, force: bool) -> Result<(), Error> {

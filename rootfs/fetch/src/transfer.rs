@@ -1,5 +1,6 @@
 //! From the network to its place, as long as it takes.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
@@ -129,7 +130,9 @@ fn attempt(
     if place.written() > 0 && resume.is_none() {
         place.restart()?;
     }
+    let status = Cell::new(0);
     let told = &mut |hop: &Hop| {
+        status.set(hop.status);
         if !wish.quiet {
             progress.note(&hop.to_string());
         }
@@ -146,12 +149,14 @@ fn attempt(
         }
         Err(error) => return Ok(Err(error)),
     };
+    has_content(url, status.get())?;
     if !place.accept(&stream)? {
         place.restart()?;
         stream = match download::open(url, None, &wish.settings, told) {
             Ok(stream) => stream,
             Err(error) => return Ok(Err(error)),
         };
+        has_content(url, status.get())?;
         place.accept(&stream)?;
     }
     if !wish.quiet {
@@ -163,6 +168,17 @@ fn attempt(
     Ok(copied
         .map(|()| end_known)
         .map_err(|error| stream.error(error)))
+}
+
+/// A success without content (RFC 9110, 15.3.5 and 15.3.6) is no empty file.
+fn has_content(url: &str, status: u16) -> Result<(), Error> {
+    match status {
+        204 | 205 => Err(Error::Nothing {
+            url: kedge_web::shown(url),
+            status,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What somebody should know before it is there.

@@ -243,3 +243,40 @@ fn a_full_disk_is_named_and_the_file_is_not_there() {
     let (code, _, stderr) = folder.fetch(&[&server.url("/known"), "-o", "/dev/full"]);
     assert_eq!(code, 1, "{stderr}");
 }
+
+#[test]
+fn an_answer_without_content_is_no_file() {
+    for status in ["204 No Content", "205 Reset Content"] {
+        let server = Server::new(move |_, _, stream| {
+            say(
+                stream,
+                &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"),
+                b"",
+            );
+        });
+        let folder = Folder::new("nothing");
+        let (code, _, stderr) = folder.fetch(&[&server.url("/f")]);
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains(&status[..3]), "{stderr}");
+        assert!(folder.names().is_empty());
+    }
+}
+
+#[test]
+fn a_pipe_is_waited_for_and_ctrl_c_ends_that() {
+    let (server, folder) = (hello(), Folder::new("fifo"));
+    let made = Command::new("mkfifo").arg(folder.0.join("p")).status();
+    assert!(made.unwrap().success());
+    let url = server.url("/f");
+    let mut waiting = folder.command(&[&url, "-o", "p"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(waiting.try_wait().unwrap().is_none());
+    let id = rustix::process::Pid::from_child(&waiting);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    assert!(server.requests().is_empty());
+
+    let mut waiting = folder.command(&[&url, "-o", "p"]).spawn().unwrap();
+    assert_eq!(folder.read("p"), b"hello\n");
+    assert!(waiting.wait().unwrap().success());
+}
