@@ -124,7 +124,7 @@ pub(crate) fn compare(
         told(at);
     }
     if !wanted.is_empty() {
-        let moved = moved(a, b, block, &wanted, told);
+        let moved = moved(a, b, block, wanted, told);
         settle(a, b, &mut found, block as u64, &moved);
         shifts(a, b, &mut found);
     }
@@ -239,7 +239,7 @@ fn moved(
     a: &impl Bytes,
     b: &impl Bytes,
     block: usize,
-    wanted: &HashMap<u64, Vec<u64>>,
+    mut wanted: HashMap<u64, Vec<u64>>,
     told: &mut dyn FnMut(u64),
 ) -> HashMap<u64, u64> {
     let mut moved = HashMap::new();
@@ -253,12 +253,25 @@ fn moved(
             let Some(bytes) = chunk.get(start, start + block) else {
                 continue;
             };
-            for &of in wanted.get(&hash(bytes)).into_iter().flatten() {
+            let std::collections::hash_map::Entry::Occupied(mut of) = wanted.entry(hash(bytes))
+            else {
+                continue;
+            };
+            // What was found is wanted no more: of the same block there may be thousands, there as here.
+            of.get_mut().retain(|&of| {
                 // A hash is no proof.
-                if !moved.contains_key(&of) && a.piece(of, block) == bytes {
+                let found = a.piece(of, block) == bytes;
+                if found {
                     moved.insert(of, at + start as u64);
                 }
+                !found
+            });
+            if of.get().is_empty() {
+                of.remove();
             }
+        }
+        if wanted.is_empty() {
+            break;
         }
         at += chunk.bytes.len() as u64;
         told(at);

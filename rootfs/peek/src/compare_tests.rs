@@ -110,3 +110,31 @@ fn what_is_told_is_bounded() {
         (1500, RANGES, true)
     );
 }
+
+/// Each of the wanted blocks is the same as each of thousands there; more comparisons than blocks took a minute.
+#[test]
+fn blocks_that_repeat_are_found_once() {
+    use std::cell::Cell;
+
+    struct Counted<'a>(&'a [u8], Cell<usize>);
+    impl crate::source::Bytes for Counted<'_> {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1.set(self.1.get() + 1);
+            self.0.read_at(offset, buffer)
+        }
+    }
+    let pair: Vec<u8> = good()[..2 * BLOCK].to_vec();
+    let here = pair.repeat(1000);
+    let there: Vec<u8> = [&here[BLOCK..], &here[..BLOCK]].concat();
+    let counted = Counted(&here, Cell::new(0));
+    let found = compare(&counted, &there.as_slice(), BLOCK, &mut |_| {});
+    assert_eq!(found.differing, 2000);
+    assert_eq!(
+        found.ranges[0].difference,
+        Difference::MovedFrom(BLOCK as u64)
+    );
+    assert!(counted.1.get() < 10_000, "{}", counted.1.get());
+}

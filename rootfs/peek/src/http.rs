@@ -43,7 +43,11 @@ impl Header {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().ok(),
-                "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
+                // Of several codings, in one line or in many, the last was applied last (RFC 9112, 6.1).
+                "transfer-encoding" => {
+                    let last = value.rsplit(',').next().unwrap_or_default();
+                    chunked = last.trim().eq_ignore_ascii_case("chunked");
+                }
                 _ => {}
             }
         }
@@ -149,6 +153,12 @@ mod tests {
         );
         let header = Header::parse(b"HTTP/1.0 302 \x1b\nTransfer-Encoding: Chunked\n\n2").unwrap();
         assert_eq!((header.body, header.chunked), (43, true));
+        let coded = |value: &str| {
+            let header = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {value}\r\n\r\n");
+            Header::parse(header.as_bytes()).unwrap().chunked
+        };
+        assert!(coded("gzip, chunked") && coded("gzip\r\ntransfer-encoding:CHUNKED"));
+        assert!(!coded("gzip") && !coded("chunked, gzip") && !coded("xchunked"));
         assert_eq!(header.status, "HTTP/1.0 302 \\u{1b}");
         assert_eq!(
             Header::parse(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n"),
