@@ -25,7 +25,10 @@ ROOT/var/lib/kedge/quarantine.
   --scratch FOLDER where packages are kept meanwhile, if memory is too small
   --accept-expired believe an index of packages whose Valid-Until is over, and
                    what keys signed or vouched for that have expired since
-  --force          also on a disk that is failing, and what nothing vouches for
+  --unsigned       believes a package that nobody vouches for: also what the
+                   local database has no checksum of, and mode, owner and
+                   capabilities, of which it else gives no more than there were
+  --force          also on a disk that is failing
   --undo [N]       puts back what repair number N replaced; without N, lists
   --verify         only tries to load FILE with ROOT's own dynamic linker
   --json           one object
@@ -33,6 +36,7 @@ ROOT/var/lib/kedge/quarantine.
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --dry-run
   repair /mnt libssl3 --from http://192.0.2.1/debian
   repair /mnt --all-damaged
+  repair /mnt /usr/bin/sudo --from my-own-sudo.deb --unsigned
   repair /mnt --undo 1
 
 A configuration file is only replaced when it is named. ctrl-C ends it between
@@ -68,6 +72,8 @@ pub(crate) struct Order {
     pub(crate) accept_expired: bool,
     pub(crate) dry_run: bool,
     pub(crate) force: bool,
+    /// Believe what nobody vouches for.
+    pub(crate) unsigned: bool,
     pub(crate) json: bool,
 }
 
@@ -75,7 +81,8 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     let mut names = Vec::new();
     let (mut from, mut scratch) = (None, None);
     let (mut all, mut undo, mut list, mut verify) = (false, false, false, false);
-    let (mut accept_expired, mut dry_run, mut force, mut json) = (false, false, false, false);
+    let (mut accept_expired, mut dry_run, mut json) = (false, false, false);
+    let (mut force, mut unsigned) = (false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let flag = match argument.as_str() {
@@ -83,7 +90,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
                 let place = rest
                     .next()
                     .ok_or("--from needs a URL, a package file or a folder")?;
-                from = Some(place_of(place));
+                from = Some(place_of(place)?);
                 continue;
             }
             "--scratch" => {
@@ -97,6 +104,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
             "--accept-expired" => &mut accept_expired,
             "--dry-run" | "-n" => &mut dry_run,
             "--force" => &mut force,
+            "--unsigned" => &mut unsigned,
             "--json" => &mut json,
             option if option.starts_with('-') => {
                 return Err(format!("no option '{}' here", option.escape_debug()));
@@ -139,15 +147,25 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
         accept_expired,
         dry_run,
         force,
+        unsigned,
         json,
     })
 }
 
-fn place_of(place: &str) -> From {
-    let lower = place.to_ascii_lowercase();
-    match lower.starts_with("http://") || lower.starts_with("https://") {
-        true => From::Url(place.into()),
-        false => From::Path(place.into()),
+fn place_of(place: &str) -> Result<From, String> {
+    let scheme = place
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let is_scheme = |name: &str| {
+        let rest = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(rest)
+    };
+    match scheme.as_deref() {
+        Some("http" | "https") => Ok(From::Url(place.into())),
+        Some(other) if is_scheme(other) => Err(format!(
+            "--from takes a URL of http:// or https://, a package file or a folder; {other}:// is not understood"
+        )),
+        _ => Ok(From::Path(place.into())),
     }
 }
 
@@ -169,7 +187,12 @@ mod tests {
             Work::Named(vec!["/usr/bin/x".into(), "pkg".into()])
         );
         assert_eq!(order.from, Some(From::Url("http://a/b".into())));
-        assert!(order.dry_run && !order.force);
+        assert!(order.dry_run && !order.force && !order.unsigned);
+        let order = typed("/mnt x --unsigned").unwrap();
+        assert!(order.unsigned && !order.force);
+        for path in ["a.deb", "./http:/x", "a b://c", "://"] {
+            assert_eq!(place_of(path), Ok(From::Path(path.into())));
+        }
         assert_eq!(typed("/mnt --undo 3").unwrap().work, Work::Undo(3));
         assert_eq!(typed("/mnt --undo --list").unwrap().work, Work::ListUndo);
         assert_eq!(typed("/mnt --all-damaged").unwrap().work, Work::All);
@@ -191,6 +214,9 @@ mod tests {
             "/mnt --list x",
             "/mnt --from",
             "/mnt x --frob",
+            "/mnt x --from ftp://h/a.deb",
+            "/mnt x --from SSH://h/a.deb",
+            "/mnt x --from file:///a.deb",
             "/mnt --verify",
         ] {
             assert!(typed(line).is_err(), "{line}");

@@ -56,6 +56,12 @@ pub enum Error {
         /// Installed.
         must: String,
     },
+    /// Content that nobody knows.
+    #[error(
+        "nobody vouches for {0}, and the local database has no checksum of this file; nothing was changed: a signed \
+             source has it, or --unsigned believes it"
+    )]
+    Unvouched(String),
     /// No such member.
     #[error("the package {package} does not have {path}; nothing was changed", path = path.display())]
     NotInside {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use kedge_archive::Member;
 use kedge_doctor::Accounts;
-use kedge_packages::Owner;
+use kedge_packages::Entry;
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use crate::Error;
+use crate::look::Rights;
 use crate::target::open_folder;
 
 /// What a system whose folders are merged into `/usr` has links for. Where the link is missing, a folder in its place would
@@ -24,6 +25,7 @@ pub(crate) fn make_above(
     accounts: &Accounts,
     path: &Path,
     known: &HashMap<PathBuf, Member>,
+    vouched: bool,
 ) -> Result<(), Error> {
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
     for folder in above
@@ -39,7 +41,12 @@ pub(crate) fn make_above(
             }
             Err(error) if error.is_missing() => {
                 refuse_merged(root, folder)?;
-                make(root, accounts, folder, known.get(folder))?;
+                let packaged = Packaged {
+                    entry: None,
+                    member: known.get(folder),
+                    vouched,
+                };
+                make(root, accounts, folder, &packaged)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -47,52 +54,73 @@ pub(crate) fn make_above(
     Ok(())
 }
 
+/// What is said of a folder.
+pub(crate) struct Packaged<'a> {
+    /// By the local database.
+    pub(crate) entry: Option<&'a Entry>,
+    /// By the package.
+    pub(crate) member: Option<&'a Member>,
+    /// Whether anybody vouches for the package.
+    pub(crate) vouched: bool,
+}
+
+/// What became of a folder.
+pub(crate) struct Made {
+    /// How it was; none when it is as it was.
+    pub(crate) was: Option<String>,
+    pub(crate) mode: u32,
+    pub(crate) notes: Vec<String>,
+}
+
 /// Makes a folder that is missing, or gives one that is there its owner and mode.
 pub(crate) fn make(
     root: &Sysroot,
     accounts: &Accounts,
     path: &Path,
-    member: Option<&Member>,
-) -> Result<(), Error> {
+    packaged: &Packaged,
+) -> Result<Made, Error> {
     let fail = |doing, errno| Error::System {
         doing,
         path: root.outside(path),
         errno,
     };
     let (above, name) = root.open_parent(path)?;
-    match rustix::fs::mkdirat(&above, &name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let is_new = match rustix::fs::mkdirat(&above, &name, Mode::RWXU) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(errno) => return Err(fail("make the folder", errno)),
-    }
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(&above, &name, flags, Mode::empty())
         .map_err(|errno| fail("open the folder", errno))?;
-    let (user, group, mode) = match member {
-        Some(member) => {
-            let number = |name: &str, number: u32, of: &dyn Fn(&Owner) -> Option<u32>| {
-                of(&Owner::Name(name.into())).unwrap_or(number)
-            };
-            (
-                number(&member.names.0, member.owner.0, &|owner| {
-                    accounts.user(owner)
-                }),
-                number(&member.names.1, member.owner.1, &|owner| {
-                    accounts.group(owner)
-                }),
-                member.mode,
-            )
-        }
-        None => (0, 0, 0o755),
+    let old = match is_new {
+        true => None,
+        false => Some(rustix::fs::fstat(&folder).map_err(|errno| fail("look at", errno))?),
     };
-    rustix::fs::fchown(
-        &folder,
-        Some(Uid::from_raw(user)),
-        Some(Gid::from_raw(group)),
-    )
-    .and_then(|()| rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)))
-    .and_then(|()| rustix::fs::fsync(&folder))
-    .and_then(|()| rustix::fs::fsync(&above))
-    .map_err(|errno| fail("set owner and mode of the folder", errno))
+    let mut notes = Vec::new();
+    let Packaged {
+        entry,
+        member,
+        vouched,
+    } = *packaged;
+    let Rights { mode, owner } =
+        Rights::of_folder(accounts, entry, member, old.as_ref(), vouched, &mut notes);
+    let was = old.map(|old| (old.st_mode & 0o7777, (old.st_uid, old.st_gid)));
+    let made = |was| Made { was, mode, notes };
+    if was == Some((mode, owner)) {
+        return Ok(made(None));
+    }
+    let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    rustix::fs::fchown(&folder, Some(user), Some(group))
+        .and_then(|()| rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)))
+        .and_then(|()| rustix::fs::fsync(&folder))
+        .and_then(|()| rustix::fs::fsync(&above))
+        .map_err(|errno| fail("set owner and mode of the folder", errno))?;
+    Ok(made(Some(
+        was.map_or("missing".into(), |(mode, (user, group))| {
+            format!("a folder with mode {mode:04o} and owner {user}:{group}")
+        }),
+    )))
 }
 
 /// Refuses a folder that should be a link, when nothing is in its place.

@@ -7,13 +7,14 @@
 //! | [`safety`], [`mounted`], [`disks`], [`kernel_log`], [`lock`] | what speaks against it |
 //! | [`fetched`] | package files while they are needed |
 //! | [`package`] | from one package file to the files that are wanted of it |
-//! | [`replace`], [`folder`], [`look`], [`target`] | one file, atomically |
+//! | [`replace`], [`folder`], [`look`], [`attributes`], [`target`] | one file, atomically |
 //! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
 //! | [`after`], [`trial`] | whether it helped |
 //! | [`run`], [`report`] | all of it in order, and what is told |
 
 mod after;
 mod arguments;
+mod attributes;
 mod disks;
 mod diversion;
 mod error;

@@ -32,15 +32,18 @@ impl Lock {
         let folder = open_folder(root, Path::new(STATE))?;
         let path = root.outside(&Path::new(STATE).join("lock"));
         let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fail = |errno| Error::System {
             doing: "lock",
             path: path.clone(),
             errno,
         };
-        let own: File = rustix::fs::openat(folder, "lock", flags, Mode::RUSR | Mode::WUSR)
-            .map_err(fail)?
-            .into();
+        let own = match rustix::fs::openat(folder, "lock", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(own) => File::from(own),
+            // A device or a FIFO may have been put there, which is not opened; flock(2) needs no right to write.
+            Err(Errno::EXIST) => root.open_file_itself(&Path::new(STATE).join("lock"))?,
+            Err(errno) => return Err(fail(errno)),
+        };
         let busy = |who: &str| {
             Error::Refused(format!(
                 "{who} is at work in {}: wait for its end, then again",

@@ -170,16 +170,24 @@ impl Pass<'_> {
 
     fn put(&self, index: usize, member: &Member, content: &mut dyn Read) -> Result<Done, Error> {
         let (task, workshop) = (self.tasks[index], self.workshop);
-        folder::make_above(workshop.root, workshop.accounts, &task.path, &self.folders)?;
+        let vouched = self.source.vouched;
+        let (root, accounts) = (workshop.root, workshop.accounts);
+        folder::make_above(root, accounts, &task.path, &self.folders, vouched)?;
         let is_folder = matches!(task.entry.kind, Kind::Directory | Kind::Unknown);
         if member.kind == MemberKind::Directory && is_folder {
-            folder::refuse_merged(workshop.root, &task.path)?;
-            folder::make(workshop.root, workshop.accounts, &task.path, Some(member))?;
+            folder::refuse_merged(root, &task.path)?;
+            let packaged = folder::Packaged {
+                entry: Some(&task.entry),
+                member: Some(member),
+                vouched,
+            };
+            let made = folder::make(root, accounts, &task.path, &packaged)?;
             return Ok(Done {
                 kept: None,
-                was: String::new(),
-                is: format!("a folder with mode {:04o}", member.mode),
-                notes: Vec::new(),
+                changed: made.was.is_some(),
+                was: made.was.unwrap_or_default(),
+                is: format!("a folder with mode {:04o}", made.mode),
+                notes: made.notes,
             });
         }
         workshop.replace(task, self.source, member, content)
@@ -193,9 +201,10 @@ impl Pass<'_> {
             }
             let task = self.tasks[index];
             let workshop = self.workshop;
-            let made =
-                folder::make_above(workshop.root, workshop.accounts, &task.path, &self.folders)
-                    .and_then(|()| workshop.link(task, self.source, &member, &leads));
+            let (root, accounts) = (workshop.root, workshop.accounts);
+            let vouched = self.source.vouched;
+            let made = folder::make_above(root, accounts, &task.path, &self.folders, vouched)
+                .and_then(|()| workshop.link(task, self.source, &member, &leads));
             match made {
                 Ok(Some(done)) => self.results[index] = Some(Ok(done)),
                 Ok(None) => {

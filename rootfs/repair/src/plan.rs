@@ -101,7 +101,7 @@ impl Planner<'_> {
 
     /// For a file, and what it leads to if it is a link.
     fn file(&self, typed: &Path) -> Result<Vec<Planned>, Error> {
-        let path = self.inside(typed);
+        let path = inside(self.root, typed);
         let mut planned = vec![self.one(&path)?];
         let is_link = |path: &Path| {
             let stat = self.root.symlink_metadata(path);
@@ -248,19 +248,17 @@ impl Planner<'_> {
         };
         twins.into_iter().map(task_of).collect()
     }
+}
 
-    /// What was typed, below ROOT: a path inside, or one with ROOT in front, as it is seen from here.
-    fn inside(&self, typed: &Path) -> PathBuf {
-        let path = cleaned(typed);
-        let here = cleaned(self.root.path());
-        match path.strip_prefix(&here) {
-            Ok(below)
-                if !here.as_os_str().is_empty() && self.root.symlink_metadata(&path).is_err() =>
-            {
-                below.to_path_buf()
-            }
-            _ => path,
+/// What was typed, below ROOT: a path inside, or one with ROOT in front, as it is seen from here.
+pub(crate) fn inside(root: &Sysroot, typed: &Path) -> PathBuf {
+    let path = cleaned(typed);
+    let here = cleaned(root.path());
+    match path.strip_prefix(&here) {
+        Ok(below) if !here.as_os_str().is_empty() && root.symlink_metadata(&path).is_err() => {
+            below.to_path_buf()
         }
+        _ => path,
     }
 }
 

@@ -11,15 +11,17 @@
 //! ([`Quarantine::tidy`]).
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::Error;
+use crate::attributes;
 use crate::record::Record;
 use crate::target::{TEMPORARY, Target, make_folders, open_folder};
 
@@ -29,6 +31,8 @@ const FOLDER: &str = "var/lib/kedge/quarantine";
 /// More than a record ever is.
 const MOST_RECORD: u64 = 1 << 20;
 const OLD: &str = "old";
+/// The highest number that is taken for one of ours.
+const MOST_NUMBER: u64 = u32::MAX as u64;
 
 /// All that is kept.
 #[derive(Debug)]
@@ -93,14 +97,17 @@ impl<'a> Quarantine<'a> {
 
     /// Begins to replace `path`.
     pub(crate) fn begin(&'a self, path: &Path) -> Result<(Case<'a>, PathBuf), Error> {
-        let mut number = Quarantine::numbers(self.root)?
-            .last()
-            .map_or(1, |last| last + 1);
-        let name = loop {
+        let last = Quarantine::numbers(self.root)?.pop().unwrap_or(0);
+        // What else has a number for a name is passed over; behind the last number there is, the first gap.
+        let mut free = (last + 1..=MOST_NUMBER).chain(1..=MOST_NUMBER);
+        let (number, name) = loop {
+            let number = free
+                .next()
+                .ok_or_else(|| self.fail("make a folder in", Errno::NOSPC))?;
             let name = number.to_string();
             match rustix::fs::mkdirat(&self.folder, &name, Mode::RWXU) {
-                Ok(()) => break name,
-                Err(Errno::EXIST) => number += 1,
+                Ok(()) => break (number, name),
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.fail("make a folder in", errno)),
             }
         };
@@ -147,33 +154,34 @@ impl<'a> Quarantine<'a> {
                 case.abandon();
                 continue;
             };
-            let known = read_record(self.root, &folder.join("record"));
-            let target = Target::open(self.root, &path).ok();
-            let placed = match (&target, known) {
-                (Some(target), Some(record)) => {
-                    target.stat_of(&temporary)?.is_none() && case.is_replaced(target, &record)?
+            let record = read_record(self.root, &folder.join("record"));
+            let outcome = match Target::open(self.root, &path) {
+                Ok(target) => {
+                    let outcome = outcome(&target, &temporary, record.as_ref())?;
+                    if outcome == Outcome::NotPlaced {
+                        target.remove_temporary(&temporary);
+                        let _ = target.sync();
+                    }
+                    outcome
                 }
-                _ => false,
+                Err(_) => Outcome::Unknown,
             };
-            if let Some(target) = &target
-                && !placed
-            {
-                target.remove_temporary(&temporary);
-                let _ = target.sync();
-            }
             let path = self.root.outside(&path);
             let path = path.display().to_string().escape_debug().to_string();
-            if placed {
-                case.done()?;
-                found.push(format!(
-                    "{path} was put in place by a run that was cut short"
-                ));
-            } else {
-                case.abandon();
-                found.push(format!(
-                    "{path} was not repaired by a run that was cut short"
-                ));
-            }
+            found.push(match outcome {
+                Outcome::Placed => {
+                    case.done()?;
+                    format!("{path} was put in place by a run that was cut short")
+                }
+                Outcome::NotPlaced => {
+                    case.abandon();
+                    format!("{path} was not repaired by a run that was cut short")
+                }
+                Outcome::Unknown => format!(
+                    "a run that was cut short was at {path}, which is not there: is the file system that it is on mounted? \
+                     The old file is kept as number {number}"
+                ),
+            });
         }
         Ok(found)
     }
@@ -231,7 +239,9 @@ impl Case<'_> {
     fn copy(&self, target: &Target, was: &Stat, record: &Record) -> Result<(), Error> {
         let fail = |errno| self.fail("keep a copy in", errno);
         if FileType::from_raw_mode(was.st_mode) == FileType::Symlink {
-            return rustix::fs::symlinkat(target.read_link()?, &self.folder, OLD).map_err(fail);
+            return rustix::fs::symlinkat(target.read_link()?, &self.folder, OLD)
+                .and_then(|()| dress_link_as(&self.folder, Path::new(OLD), was))
+                .map_err(fail);
         }
         if FileType::from_raw_mode(was.st_mode) != FileType::RegularFile {
             // A device or FIFO: its kind and mode are in the record, and there is no more to it.
@@ -241,7 +251,7 @@ impl Case<'_> {
         let from = self.root.open_file_itself(&path)?;
         let to = self.create(OLD)?;
         copy_content(&from, &to, &self.outside())?;
-        dress_as(&to, was).map_err(fail)?;
+        dress_as(&to, &from, was).map_err(fail)?;
         rustix::fs::fsync(&to).map_err(fail)
     }
 
@@ -262,15 +272,18 @@ impl Case<'_> {
                 target.symlink(
                     Path::new(std::ffi::OsStr::from_bytes(leads.as_bytes())),
                     beside,
-                )
+                )?;
+                let owner = (stat.st_uid, stat.st_gid);
+                target.dress_symlink(beside, owner, &times_of(&stat))
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let from =
                     rustix::fs::openat(&self.folder, OLD, flags, Mode::empty()).map_err(fail)?;
                 let to = target.create(beside)?;
-                copy_content(&from.into(), &to, &self.outside())?;
-                dress_as(&to, &stat).map_err(fail)?;
+                let from = File::from(from);
+                copy_content(&from, &to, &self.outside())?;
+                dress_as(&to, &from, &stat).map_err(fail)?;
                 rustix::fs::fsync(&to).map_err(fail)
             }
             kind => {
@@ -280,16 +293,6 @@ impl Case<'_> {
                 )))
             }
         }
-    }
-
-    /// Whether the target is no longer the file that is kept.
-    fn is_replaced(&self, target: &Target, record: &Record) -> Result<bool, Error> {
-        let Some(now) = target.stat()? else {
-            return Ok(false);
-        };
-        let inode = |key: &str| record.get(key)?.parse().ok();
-        // The rename changes nothing of the new file, so it is told by its number.
-        Ok(inode("new-inode") == Some(now.st_ino))
     }
 
     /// It is in place.
@@ -343,6 +346,38 @@ impl Case<'_> {
     }
 }
 
+/// How far a run was that was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The new file is in its place, and the old one in quarantine.
+    Placed,
+    /// The old file is in its place.
+    NotPlaced,
+    /// Neither is seen: what is kept may be all that there is of the old one.
+    Unknown,
+}
+
+/// How far it was, by what is at `target`.
+fn outcome(target: &Target, temporary: &Path, record: Option<&Record>) -> Result<Outcome, Error> {
+    // Before the record nothing is exchanged; afterwards the new file has its first name no more.
+    let Some(record) = record else {
+        return Ok(Outcome::NotPlaced);
+    };
+    if target.stat_of(temporary)?.is_some() {
+        return Ok(Outcome::NotPlaced);
+    }
+    let nothing_kept = record.get("was") == Some("missing");
+    Ok(match target.stat()? {
+        Some(now) if record.is_new_file(&now) => Outcome::Placed,
+        Some(now) if record.is_old_file(&now) => Outcome::NotPlaced,
+        None if record.get("is") == Some("missing") => Outcome::Placed,
+        None if nothing_kept => Outcome::NotPlaced,
+        // Somebody put another file there since.
+        Some(_) => Outcome::Placed,
+        None => Outcome::Unknown,
+    })
+}
+
 /// The name of the file that takes the place of the one that is kept under `number`.
 fn temporary(number: u64) -> PathBuf {
     PathBuf::from(format!("{TEMPORARY}{number}"))
@@ -352,7 +387,8 @@ fn read_record(root: &Sysroot, path: &Path) -> Option<Record> {
     Record::read(&root.read(path, MOST_RECORD).ok()?)
 }
 
-/// All bytes; what the disk cannot read becomes zeros, as the rest is better than nothing.
+/// All bytes; what the disk cannot read becomes zeros, as the rest is better than nothing. Holes stay holes: a damaged inode
+/// may say any length.
 fn copy_content(mut from: &File, mut to: &File, outside: &Path) -> Result<(), Error> {
     const STEP: u64 = 4096;
     let fail = |error: io::Error| Error::System {
@@ -363,26 +399,58 @@ fn copy_content(mut from: &File, mut to: &File, outside: &Path) -> Result<(), Er
     let length = from.metadata().map_err(fail)?.len();
     let mut buffer = vec![0; 64 << 10];
     let mut at = 0;
-    while at < length {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                to.write_all(&buffer[..read]).map_err(fail)?;
-                at += read as u64;
-            }
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
-                at = (at / STEP + 1) * STEP;
-                from.seek(io::SeekFrom::Start(at)).map_err(fail)?;
-                to.seek(io::SeekFrom::Start(at)).map_err(fail)?;
-            }
-            Err(error) => return Err(fail(error)),
+    while let Some((start, end)) = data(from, at, length) {
+        for mut file in [from, to] {
+            file.seek(SeekFrom::Start(start)).map_err(fail)?;
         }
+        at = start;
+        while at < end {
+            if interrupt::pressed_already() {
+                return Err(Error::Interrupted);
+            }
+            let most = usize::try_from(end - at)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            match from.read(&mut buffer[..most]) {
+                Ok(0) => break,
+                Ok(read) => {
+                    to.write_all(&buffer[..read]).map_err(fail)?;
+                    at += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                    at = (at / STEP + 1) * STEP;
+                    from.seek(SeekFrom::Start(at)).map_err(fail)?;
+                    to.seek(SeekFrom::Start(at)).map_err(fail)?;
+                }
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        // It has become shorter, or what was unreadable reaches beyond.
+        at = at.max(end);
     }
     to.set_len(length).map_err(fail)
 }
 
-/// Owner, mode and times as they were.
-fn dress_as(file: &File, was: &Stat) -> Result<(), Errno> {
+/// The next bytes from `at` on that are no hole, before `length`: all the rest, where the file system does not say.
+fn data(file: &File, at: u64, length: u64) -> Option<(u64, u64)> {
+    use rustix::fs::SeekFrom;
+    if at >= length {
+        return None;
+    }
+    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return None,
+        Err(_) => return Some((at, length)),
+    };
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start)).unwrap_or(length);
+    // Progress in any case.
+    let end = if end > start { end } else { length };
+    (start < length).then_some((start, end.min(length)))
+}
+
+/// Owner, mode, attributes and times as they were.
+fn dress_as(file: &File, like: &File, was: &Stat) -> Result<(), Errno> {
     use rustix::process::{Gid, Uid};
     rustix::fs::fchown(
         file,
@@ -390,13 +458,77 @@ fn dress_as(file: &File, was: &Stat) -> Result<(), Errno> {
         Some(Gid::from_raw(was.st_gid)),
     )?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(was.st_mode & 0o7777))?;
-    let time = rustix::fs::Timespec {
+    for attribute in attributes::of_file(like) {
+        match attributes::put_on(file, &[attribute]) {
+            // A file system that cannot keep it: the content is more than nothing.
+            Err(Errno::OPNOTSUPP) => {}
+            put => put?,
+        }
+    }
+    rustix::fs::futimens(file, &times_of(was))
+}
+
+/// A link's owner and times as they were.
+fn dress_link_as(folder: &OwnedFd, name: &Path, was: &Stat) -> Result<(), Errno> {
+    use rustix::process::{Gid, Uid};
+    let (user, group) = (Uid::from_raw(was.st_uid), Gid::from_raw(was.st_gid));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(folder, name, Some(user), Some(group), flags)?;
+    rustix::fs::utimensat(folder, name, &times_of(was), flags)
+}
+
+fn times_of(was: &Stat) -> Timestamps {
+    let time = Timespec {
         tv_sec: was.st_mtime,
         tv_nsec: was.st_mtime_nsec as _,
     };
-    let times = rustix::fs::Timestamps {
+    Timestamps {
         last_access: time,
         last_modification: time,
-    };
-    rustix::fs::futimens(file, &times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn holes_are_not_copied() {
+        let folder = std::env::temp_dir().join(format!("kedge-holes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let open = |name: &str| {
+            let mut options = File::options();
+            let opened = options
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(folder.join(name));
+            opened.unwrap()
+        };
+        let (mut from, to) = (open("from"), open("to"));
+        let length = 400 << 30;
+        let pieces = [
+            (0, "begins"),
+            (200 << 30, "in the middle"),
+            (length - 4, "ends"),
+        ];
+        from.set_len(length).unwrap();
+        for (at, text) in pieces {
+            from.seek(SeekFrom::Start(at)).unwrap();
+            from.write_all(text.as_bytes()).unwrap();
+        }
+        from.rewind().unwrap();
+        copy_content(&from, &to, &folder).unwrap();
+        let stat = to.metadata().unwrap();
+        assert_eq!(stat.len(), length);
+        assert!(stat.blocks() < 1000, "{}", stat.blocks());
+        for (at, text) in pieces {
+            let mut bytes = vec![0; text.len()];
+            std::os::unix::fs::FileExt::read_exact_at(&to, &mut bytes, at).unwrap();
+            assert_eq!(bytes, text.as_bytes());
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

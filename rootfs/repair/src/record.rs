@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Stat;
+
 /// The first line; the number is the format's.
 const FIRST: &str = "kedge repair 1";
 
@@ -24,6 +26,22 @@ impl Record {
         self.0
             .push((key.into(), value.as_os_str().as_bytes().to_vec()));
         self
+    }
+
+    /// How the file that takes the place is told from others: the rename changes neither.
+    pub(crate) fn new_file(self, made: Option<&Stat>) -> Record {
+        self.text("new-inode", made.map_or(0, |made| made.st_ino))
+            .text("new-size", made.map_or(0, |made| made.st_size))
+    }
+
+    /// Whether `stat` is of the file that took the place.
+    pub(crate) fn is_new_file(&self, stat: &Stat) -> bool {
+        self.get("new-inode").and_then(|inode| inode.parse().ok()) == Some(stat.st_ino)
+    }
+
+    /// Whether `stat` is of the file that was there before.
+    pub(crate) fn is_old_file(&self, stat: &Stat) -> bool {
+        self.get("old-inode").and_then(|inode| inode.parse().ok()) == Some(stat.st_ino)
     }
 
     pub(crate) fn get_path(&self, key: &str) -> Option<PathBuf> {

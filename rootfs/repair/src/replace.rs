@@ -4,13 +4,14 @@
 //! knows which.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use kedge_archive::{Member, MemberKind};
 use kedge_digest::{Algorithm, Digest, Hasher};
 use kedge_doctor::Accounts;
 use kedge_packages::{Kind, Package};
+use kedge_progress::interrupt;
 use kedge_sysroot::{Sysroot, kind_name};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -22,18 +23,28 @@ use crate::quarantine::{Case, Quarantine};
 use crate::record::Record;
 use crate::target::Target;
 
+/// A damaged file that is longer than this, and than the one that takes its place, is not read: what it was is told by its
+/// length.
+const MOST_HASHED: u64 = 1 << 30;
+/// What is said of it instead of a digest.
+pub(crate) const TOO_LARGE: &str = "too large to be hashed";
+
 /// What is the same for all files of a package.
 pub(crate) struct Source<'a> {
     pub(crate) package: &'a Package,
     pub(crate) location: &'a str,
     pub(crate) trust: &'a [String],
+    /// Whether anybody vouches for it, or the operator insists.
+    pub(crate) vouched: bool,
 }
 
 /// What was done with one file.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Where the old one is kept; none when the file was as the package has it.
+    /// Where the old one is kept; none when nothing was replaced: a folder, or a file that was as the package has it.
     pub(crate) kept: Option<u64>,
+    /// Whether anything was.
+    pub(crate) changed: bool,
     /// What it was, in words.
     pub(crate) was: String,
     /// What it is.
@@ -60,30 +71,36 @@ impl Workshop<'_> {
     ) -> Result<Done, Error> {
         let target = Target::open(self.root, &task.path)?;
         target.is_changeable()?;
+        is_believable(task, source, member)?;
         let old = target.stat()?;
         let look = Look::of(
             self.root,
             self.accounts,
-            source.package.family,
+            source,
             &task.entry,
             member,
             old.as_ref(),
         );
+        let size = match member.kind {
+            MemberKind::File(size) => size,
+            _ => 0,
+        };
+        let was = self.was(&target, old.as_ref(), task, size)?;
         let (case, temporary) = self.quarantine.begin(&task.path)?;
         let made = self.make(&target, &temporary, task, &look, member, content);
         let is = match made {
             Ok(is) => is,
             Err(error) => return Err(Stopped::Before(error).tidied(case, &target, &temporary)),
         };
-        let was = self.was(&target, old.as_ref(), task);
         if old
             .as_ref()
-            .is_some_and(|old| was == is && same_look(old, &look))
+            .is_some_and(|old| was == is && look.is_worn_by(old))
         {
             target.remove_temporary(&temporary);
             case.abandon();
             return Ok(Done {
                 kept: None,
+                changed: false,
                 was: String::new(),
                 is: "as the package has it".into(),
                 notes: look.notes,
@@ -96,6 +113,7 @@ impl Workshop<'_> {
         match done {
             Ok(()) => Ok(Done {
                 kept: Some(case.number),
+                changed: true,
                 was: word(&was, old.as_ref()),
                 is: format!("{is}, mode {:04o}", look.mode),
                 notes: look.notes,
@@ -119,23 +137,28 @@ impl Workshop<'_> {
         else {
             return Ok(None);
         };
-        let Ok(other) = self.root.open_file_itself(leads) else {
+        let Ok(mut other) = self.root.open_file_itself(leads) else {
             return Ok(None);
         };
-        if !digest(&other, must.algorithm()).is_ok_and(|is| is == must) {
+        if !digest(&other, must.algorithm()).is_ok_and(|is| is == must) || other.rewind().is_err() {
             return Ok(None);
         }
         let target = Target::open(self.root, &task.path)?;
         target.is_changeable()?;
         let old = target.stat()?;
+        let size = rustix::fs::fstat(&other)
+            .map_err(|errno| target.fail("read", errno))?
+            .st_size;
+        let was = self.was(&target, old.as_ref(), task, size.unsigned_abs())?;
+        let new = sha256(&other)
+            .map_err(|error| interrupted_or(error.to_string()))?
+            .to_string();
         let (folder, name) = self.root.open_parent(leads)?;
         let (case, temporary) = self.quarantine.begin(&task.path)?;
         if target.link_from(&folder, &name, &temporary).is_err() {
             case.abandon();
             return Ok(None);
         }
-        let was = self.was(&target, old.as_ref(), task);
-        let new = must.to_string();
         let done = self
             .record(task, source, old.as_ref(), &was, &new, &target, &temporary)
             .and_then(|record| target.sync().map(|()| record))
@@ -144,6 +167,7 @@ impl Workshop<'_> {
         match done {
             Ok(()) => Ok(Some(Done {
                 kept: Some(case.number),
+                changed: true,
                 was: word(&was, old.as_ref()),
                 is: format!(
                     "a further name of {}, mode {:04o}",
@@ -204,29 +228,40 @@ impl Workshop<'_> {
         }
     }
 
-    /// What is there, in the words that [`Self::make`] has for what it makes.
-    fn was(&self, target: &Target, old: Option<&Stat>, task: &Task) -> String {
+    /// What is there, in the words that [`Self::make`] has for what it makes, which has `new` bytes.
+    fn was(
+        &self,
+        target: &Target,
+        old: Option<&Stat>,
+        task: &Task,
+        new: u64,
+    ) -> Result<String, Error> {
         let Some(old) = old else {
-            return "missing".into();
+            return Ok("missing".into());
         };
-        match FileType::from_raw_mode(old.st_mode) {
+        Ok(match FileType::from_raw_mode(old.st_mode) {
             FileType::Symlink => match target.read_link() {
                 Ok(leads) => format!("symlink to {}", leads.display()),
                 Err(error) => error.to_string(),
             },
+            // A damaged inode may have any length.
+            FileType::RegularFile if old.st_size.unsigned_abs() > new.max(MOST_HASHED) => {
+                TOO_LARGE.into()
+            }
             FileType::RegularFile => {
                 let file = self
                     .root
                     .open_file_itself(&task.path)
                     .map_err(|error| error.to_string());
                 let digest = file.and_then(|file| sha256(file).map_err(|error| error.to_string()));
-                digest.map_or_else(
-                    |error| format!("unreadable ({error})"),
-                    |digest| digest.to_string(),
-                )
+                match digest {
+                    _ if interrupt::pressed_already() => return Err(Error::Interrupted),
+                    Ok(digest) => digest.to_string(),
+                    Err(error) => format!("unreadable ({error})"),
+                }
             }
             kind => kind_name(kind).into(),
-        }
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -241,7 +276,6 @@ impl Workshop<'_> {
         temporary: &Path,
     ) -> Result<Record, Error> {
         let made = target.stat_of(temporary)?;
-        let inode = made.map_or(0, |stat| stat.st_ino);
         let mut record = Record::default()
             .path("path", &task.path)
             .text("when", now())
@@ -255,9 +289,10 @@ impl Workshop<'_> {
         record = record
             .text("was", was)
             .text("is", new)
-            .text("new-inode", inode);
+            .new_file(made.as_ref());
         if let Some(old) = old {
             record = record
+                .text("old-inode", old.st_ino)
                 .text("old-mode", format!("{:06o}", old.st_mode))
                 .text("old-owner", format!("{}:{}", old.st_uid, old.st_gid))
                 .text("old-size", old.st_size)
@@ -327,9 +362,21 @@ fn word(was: &str, old: Option<&Stat>) -> String {
     }
 }
 
-fn same_look(old: &Stat, look: &Look) -> bool {
-    let is_link = FileType::from_raw_mode(old.st_mode) == FileType::Symlink;
-    (old.st_uid, old.st_gid) == look.owner && (is_link || old.st_mode & 0o7777 == look.mode)
+/// That the content is known to the local database, where nobody vouches for the package. A link or a folder may come from
+/// anybody: it holds nothing itself.
+fn is_believable(task: &Task, source: &Source, member: &Member) -> Result<(), Error> {
+    let has_content = matches!(member.kind, MemberKind::File(_) | MemberKind::HardLink(_));
+    let known = matches!(
+        task.entry.kind,
+        Kind::File {
+            digest: Some(_),
+            ..
+        }
+    );
+    match has_content && !known && !source.vouched {
+        true => Err(Error::Unvouched(source.location.into())),
+        false => Ok(()),
+    }
 }
 
 /// Digests of what was poured.
@@ -374,16 +421,27 @@ fn pour(
     })
 }
 
+/// What went wrong, if it was not ctrl-C.
+fn interrupted_or(why: String) -> Error {
+    match interrupt::pressed_already() {
+        true => Error::Interrupted,
+        false => Error::Word(why),
+    }
+}
+
 /// As [`digest`].
 pub(crate) fn sha256(file: impl Read) -> std::io::Result<Digest> {
     digest(file, Algorithm::Sha256)
 }
 
-/// Of a whole file.
+/// Of a whole file, unless ctrl-C ends it.
 pub(crate) fn digest(mut file: impl Read, algorithm: Algorithm) -> std::io::Result<Digest> {
     let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 64 << 10];
     loop {
+        if interrupt::pressed_already() {
+            return Err(std::io::Error::other("interrupted"));
+        }
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finish()),
             Ok(read) => hasher.update(&buffer[..read]),

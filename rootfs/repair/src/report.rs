@@ -6,6 +6,7 @@ use kedge_doctor::shown;
 use kedge_doctor::verify::{as_json, lines};
 use kedge_json as json;
 use kedge_packages::Package;
+use kedge_progress::shown_lines;
 
 use crate::plan::Task;
 use crate::trial::Trial;
@@ -31,6 +32,8 @@ pub(crate) enum Fate {
 pub(crate) struct Origin {
     pub(crate) location: String,
     pub(crate) trust: Vec<String>,
+    /// Whether that is a signature in the end.
+    pub(crate) vouched: bool,
 }
 
 /// One file.
@@ -96,9 +99,10 @@ impl Story<'_> {
         for difference in lines(&self.task.differences, name).lines() {
             let (key, said) = difference.trim().split_once(' ').unwrap_or_default();
             let said = said.trim();
-            match (kept, said.strip_prefix("is ")) {
-                (Some(_), Some(said)) => line(key, &format!("was {said}")),
-                (Some(_), None) if said == "there is nothing" => line(key, "there was nothing"),
+            let changed = matches!(&self.fate, Fate::Repaired(done) if done.changed);
+            match (changed, said.strip_prefix("is ")) {
+                (true, Some(said)) => line(key, &format!("was {said}")),
+                (true, None) if said == "there is nothing" => line(key, "there was nothing"),
                 _ => line(key, said),
             }
         }
@@ -115,10 +119,7 @@ impl Story<'_> {
         if let Some(origin) = &self.origin {
             line("from", &origin.location);
             match origin.trust.as_slice() {
-                [] => line(
-                    "trust",
-                    "nothing vouches for it but the local checksum of the file",
-                ),
+                [] => line("trust", "nobody vouches for it but the local database"),
                 steps => line("trust", &steps.join("\n")),
             }
         }
@@ -130,7 +131,7 @@ impl Story<'_> {
             (Fate::Would, _) => "would be replaced",
             (Fate::Failed(_), _) => "NOT repaired",
             (Fate::Repaired(_), false) => "replaced, and NOT well",
-            (Fate::Repaired(done), true) if done.kept.is_none() => "was right already",
+            (Fate::Repaired(done), true) if !done.changed => "was right already",
             (Fate::Repaired(_), true) => "repaired",
         }
     }
@@ -142,7 +143,7 @@ impl Story<'_> {
             (Fate::Would, _) => "would",
             (Fate::Failed(_), _) => "failed",
             (Fate::Repaired(_), false) => "bad",
-            (Fate::Repaired(done), true) if done.kept.is_none() => "unchanged",
+            (Fate::Repaired(done), true) if !done.changed => "unchanged",
             (Fate::Repaired(_), true) => "repaired",
         };
         let mut members = vec![
@@ -158,6 +159,7 @@ impl Story<'_> {
         if let Some(origin) = &self.origin {
             members.push(("from", json::text(&origin.location)));
             members.push(("trust", texts(&origin.trust)));
+            members.push(("vouched", origin.vouched.to_string()));
         }
         match &self.fate {
             Fate::Would => {}
@@ -269,11 +271,6 @@ impl Teller {
             print(&(json::object(&members) + "\n"));
         }
     }
-}
-
-/// Escaped, but for its own line ends.
-pub(crate) fn shown_lines(text: &str) -> String {
-    text.lines().map(shown::text).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes to stdout. That nobody reads it to the end (`| head`) is no failure.

@@ -6,16 +6,16 @@ use std::path::Path;
 
 use kedge_doctor::{Accounts, shown};
 use kedge_packages::{Database, Kind, Package};
-use kedge_progress::{Progress, interrupt};
+use kedge_progress::{Progress, interrupt, shown_lines};
 use kedge_sources::{Candidate, Found, From, Options};
 use kedge_sysroot::Sysroot;
 
 use crate::arguments::{Order, Work};
 use crate::lock::Lock;
-use crate::plan::{Planned, Planner, Task};
+use crate::plan::{Planned, Planner, Task, inside};
 use crate::quarantine::Quarantine;
 use crate::replace::{Source, Workshop};
-use crate::report::{self, Fate, Origin, Story, Teller, shown_lines};
+use crate::report::{self, Fate, Origin, Story, Teller};
 use crate::trial::Trial;
 use crate::{Error, Place, after, fetched, package, safety, undo};
 
@@ -48,17 +48,38 @@ fn begin(place: &Place, order: &Order, teller: &mut Teller) -> Result<u8, Error>
     let root = Sysroot::open(&order.root)?;
     match &order.work {
         Work::ListUndo => undo::list(&root, teller).map(|()| GOOD),
-        Work::Undo(number) => undo::undo(&root, *number, order.force, teller).map(|()| GOOD),
+        Work::Undo(number) => undo(place, order, &root, *number, teller),
         Work::Verify(files) => Ok(verify(&root, files, teller)),
         Work::Named(_) | Work::All => Repair::new(place, order, &root)?.run(teller),
     }
+}
+
+/// Back to what was, unless something speaks against writing there.
+fn undo(
+    place: &Place,
+    order: &Order,
+    root: &Sysroot,
+    number: u64,
+    teller: &mut Teller,
+) -> Result<u8, Error> {
+    // Of a run that was cut short it may not be known yet that it was done.
+    let known = undo::Undo::of(root, number);
+    let paths = known.iter().map(|undo| &*undo.path);
+    let objections = safety::against_writing(root, place, paths);
+    let refused = safety::stop(&objections, order.force);
+    if order.dry_run {
+        known?.show(root, order.force, teller)?;
+    } else if !refused {
+        undo::undo(root, number, order.force, teller)?;
+    }
+    Ok(if refused { REFUSED } else { GOOD })
 }
 
 /// Only loads.
 fn verify(root: &Sysroot, files: &[String], teller: &mut Teller) -> u8 {
     let mut exit = GOOD;
     for file in files {
-        let said = match root.real_path(Path::new(file)) {
+        let said = match root.real_path(&inside(root, Path::new(file))) {
             Err(error) => {
                 exit = COULD_NOT_LOOK;
                 error.to_string()
@@ -129,13 +150,7 @@ impl<'a> Repair<'a> {
             return Ok(exit);
         }
         let objections = safety::objections(self.root, self.place, &tasks);
-        for objection in &objections {
-            for line in format!("repair: {}", objection.text).lines() {
-                eprintln!("{}", shown::wrapped(line, 4));
-            }
-        }
-        let stops = |objection: &safety::Objection| !(objection.forceable && self.order.force);
-        let refused = objections.iter().any(stops);
+        let refused = safety::stop(&objections, self.order.force);
         if refused && !self.order.dry_run {
             return Ok(REFUSED);
         }
@@ -348,6 +363,7 @@ impl<'a> Repair<'a> {
             let results = match self.fetch(group, candidate) {
                 Ok((mut file, trust)) => {
                     origin.trust = trust;
+                    let vouched = origin.vouched || self.order.unsigned;
                     let workshop = Workshop {
                         root: self.root,
                         accounts: &self.accounts,
@@ -357,6 +373,7 @@ impl<'a> Repair<'a> {
                         package: &group.package,
                         location: &candidate.location,
                         trust: &origin.trust,
+                        vouched,
                     };
                     package::repair(&workshop, &group.tasks, &source, &mut file)
                 }
@@ -399,15 +416,18 @@ impl<'a> Repair<'a> {
             )));
         }
         let mut trust = candidate.trust.clone();
-        if trust.is_empty() && !checked && !self.order.force {
-            trust.push(self.vouch(group, candidate, &mut file)?);
+        if trust.is_empty() && self.order.unsigned {
+            trust.push("nobody vouches for it, --unsigned believes it".into());
+        } else if trust.is_empty() && !checked {
+            trust.push(self.likeness(group, candidate, &mut file)?);
         }
         Ok((file, trust))
     }
 
-    /// Where the local database has no checksum of a file, and nobody signed the package: the checksums of all its other files
-    /// say whether it is the one that was installed.
-    fn vouch(
+    /// Where the local database does not know what must be there (dpkg of links), and nobody signed the package: the checksums
+    /// of all its other files say whether it looks like the one that was installed. That keeps a mistake out, and nobody who
+    /// means harm; so what may be taken of it does not depend on it.
+    fn likeness(
         &self,
         group: &Group,
         candidate: &Candidate,
@@ -417,12 +437,12 @@ impl<'a> Repair<'a> {
         let same = package::is_installed(database.as_ref(), group.tasks[0].package, file);
         let same = same.map_err(|why| {
             Error::Word(format!(
-                "the local database has no checksum of what is wanted, nobody signed {}, and {why}; --force believes it",
+                "the local database has no checksum of what is wanted, nobody signed {}, and {why}; --unsigned believes it",
                 candidate.location
             ))
         })?;
         Ok(format!(
-            "it is what was installed: {same} files in it have the checksums of the local database"
+            "nobody vouches for it; {same} files in it have the checksums of the local database"
         ))
     }
 }
@@ -450,5 +470,6 @@ fn origin(candidate: &Candidate) -> Origin {
     Origin {
         location: candidate.location.clone(),
         trust: candidate.trust.clone(),
+        vouched: !candidate.trust.is_empty(),
     }
 }

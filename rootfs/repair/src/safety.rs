@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kedge_doctor::Difference;
-use kedge_doctor::shown::typed;
+use kedge_doctor::shown::{typed, wrapped};
 use kedge_mountinfo::Mount;
 use kedge_sysroot::Sysroot;
 use rustix::fs::OFlags;
@@ -27,16 +27,28 @@ pub(crate) struct Objection {
     pub(crate) forceable: bool,
 }
 
-/// What speaks against writing where `tasks` are.
+/// What speaks against repairing `tasks`.
 pub(crate) fn objections(root: &Sysroot, place: &Place, tasks: &[Task]) -> Vec<Objection> {
+    let mut objections = against_writing(root, place, tasks.iter().map(|task| &*task.path));
+    objections.extend(
+        tasks
+            .iter()
+            .flat_map(|task| &task.differences)
+            .find_map(unreadable),
+    );
+    objections
+}
+
+/// What speaks against writing where `paths` are.
+pub(crate) fn against_writing<'a>(
+    root: &Sysroot,
+    place: &Place,
+    paths: impl Iterator<Item = &'a Path>,
+) -> Vec<Objection> {
     let mut objections = Vec::new();
     let mut seen: BTreeMap<Mount, PathBuf> = BTreeMap::new();
     let state = Path::new("var/lib");
-    for path in tasks
-        .iter()
-        .filter_map(|task| task.path.parent())
-        .chain([state])
-    {
+    for path in paths.filter_map(Path::parent).chain([state]) {
         // The nearest folder that is there.
         let Some((folder, handle)) = path
             .ancestors()
@@ -51,13 +63,17 @@ pub(crate) fn objections(root: &Sysroot, place: &Place, tasks: &[Task]) -> Vec<O
             objections.extend(failing(&mounted, place));
         }
     }
-    objections.extend(
-        tasks
-            .iter()
-            .flat_map(|task| &task.differences)
-            .find_map(unreadable),
-    );
     objections
+}
+
+/// Says them. Whether one of them is in the way.
+pub(crate) fn stop(objections: &[Objection], force: bool) -> bool {
+    for objection in objections {
+        for line in format!("repair: {}", objection.text).lines() {
+            eprintln!("{}", wrapped(line, 4));
+        }
+    }
+    objections.iter().any(|it| !(it.forceable && force))
 }
 
 fn read_only(mounted: &Mount, is: bool) -> Option<Objection> {

@@ -17,6 +17,8 @@ use rustix::fs::OFlags;
 
 /// No linker needs so long, from the slowest disk.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How much later the waiter must have ended it.
+const GRACE: Duration = Duration::from_secs(5);
 /// What it may say.
 const MOST_SAID: u64 = 1 << 20;
 /// What it may map.
@@ -35,8 +37,13 @@ pub(crate) enum Trial {
     Untried(String),
 }
 
-/// Tries the file at `path` (below ROOT), whose interpreter is `interpreter` (as the file names it).
+/// Tries the file at `path` (below ROOT, without links), whose interpreter is `interpreter` (as the file names it).
 pub(crate) fn load(root: &Sysroot, interpreter: &Path, path: &Path) -> Trial {
+    if !is_everybodys(root, path) {
+        return Trial::Untried(
+            "it is tried as nobody, who may not read it (that is no fault)".into(),
+        );
+    }
     let musl = interpreter.to_string_lossy().contains("ld-musl");
     if !musl {
         // 0: a program; 2: a library.
@@ -73,6 +80,16 @@ pub(crate) fn load(root: &Sysroot, interpreter: &Path, path: &Path) -> Trial {
         Ok(ran) => Trial::Fails(ran.words("does not load it")),
         Err(why) => Trial::Untried(why),
     }
+}
+
+/// Whether everybody may read the file, and reach it.
+fn is_everybodys(root: &Sysroot, path: &Path) -> bool {
+    path.ancestors().enumerate().all(|(above, path)| {
+        let needed = if above == 0 { 0o004 } else { 0o001 };
+        // What cannot be seen is told by the linker.
+        root.metadata(path)
+            .map_or(true, |stat| stat.st_mode & needed != 0)
+    })
 }
 
 /// A linker that ran.
@@ -145,19 +162,20 @@ fn run(
 }
 
 fn wait(child: &mut Child) -> Result<ExitStatus, String> {
-    let end = Instant::now() + LONGEST;
+    let began = Instant::now();
+    let late = || format!("the linker did not end within {} s", LONGEST.as_secs());
     loop {
         match child.try_wait() {
+            // The waiter ended it.
+            Ok(Some(_)) if began.elapsed() >= LONGEST => return Err(late()),
             Ok(Some(status)) => return Ok(status),
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if began.elapsed() < LONGEST + GRACE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             Ok(None) => {
-                // Its child, the first of its own process numbers, ends with it.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!(
-                    "the linker did not end within {} s",
-                    LONGEST.as_secs()
-                ));
+                return Err(late());
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -213,18 +231,45 @@ fn enclose(folder: i32, dot: &CString) -> io::Result<()> {
     limit(libc::RLIMIT_NPROC, 1)
 }
 
-/// Waits for `child` and ends as it ended.
+/// Waits for `child`, not for ever, and ends as it ended. Whatever the child does about signals, and when nobody waits for
+/// the waiter any more: it is this process that ends it, and all others of its process numbers end with it.
 fn become_waiter(child: libc::pid_t) -> ! {
+    const STEP: libc::timespec = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 5_000_000,
+    };
     let mut status = 0;
-    // SAFETY: waitpid writes one number; the others take numbers.
+    // SAFETY: waitpid and clock_gettime write what is given; the others take numbers, or read a constant.
     unsafe {
+        // ctrl-C reaches this process too.
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::signal(signal, libc::SIG_IGN);
+        }
         // The pipe over which std learns of a failed exec is the child's now; held here it would never be closed.
         for fd in 3..256 {
             libc::close(fd);
         }
-        while libc::waitpid(child, &mut status, 0) == -1 {
-            if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-                libc::_exit(127);
+        let now = || {
+            let mut now = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now);
+            now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+        };
+        let end = now() + LONGEST.as_millis() as u64;
+        loop {
+            match libc::waitpid(child, &mut status, libc::WNOHANG) {
+                0 if now() < end => {
+                    libc::nanosleep(&STEP, std::ptr::null_mut());
+                }
+                0 => {
+                    libc::kill(child, libc::SIGKILL);
+                    libc::waitpid(child, &mut status, 0);
+                    libc::_exit(127);
+                }
+                -1 => libc::_exit(127),
+                _ => break,
             }
         }
         if libc::WIFSIGNALED(status) {
@@ -237,5 +282,78 @@ fn become_waiter(child: libc::pid_t) -> ! {
             libc::kill(libc::getpid(), libc::WTERMSIG(status));
         }
         libc::_exit(libc::WEXITSTATUS(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Ignores all that can be ignored, and that it should end with who waits for it.
+    const HOSTILE: &str = r"
+        #include <signal.h>
+        #include <sys/prctl.h>
+        #include <unistd.h>
+        int main(void) {
+            prctl(PR_SET_PDEATHSIG, 0);
+            for (int i = 1; i < 32; i++) signal(i, SIG_IGN);
+            for (;;) sleep(1000);
+        }";
+
+    fn system(name: &str) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("kedge-trial-{}-{name}", std::process::id()));
+        fs::create_dir_all(root.join("bin")).unwrap();
+        root
+    }
+
+    #[test]
+    fn a_linker_that_does_not_end_is_ended() {
+        let root = system("hostile");
+        let (source, linker) = (root.join("ld.c"), root.join("bin/ld"));
+        fs::write(&source, HOSTILE).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-static", "-o"]).arg(&linker).arg(&source);
+        assert!(compiler.status().unwrap().success());
+        fs::write(root.join("bin/tool"), "").unwrap();
+        let open = Sysroot::open(&root).unwrap();
+        let trial = load(&open, Path::new("/bin/ld"), Path::new("bin/tool"));
+        assert!(
+            matches!(&trial, Trial::Untried(why) if why.contains("did not end")),
+            "{trial:?}"
+        );
+        let runs = |process: &PathBuf| {
+            let name = fs::read(process.join("cmdline")).unwrap_or_default();
+            name.starts_with(b"/bin/ld\0")
+                && fs::read_link(process.join("exe")).is_ok_and(|exe| exe == linker)
+        };
+        let processes = fs::read_dir("/proc")
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let left: Vec<PathBuf> = processes.filter(runs).collect();
+        assert!(left.is_empty(), "{left:?}");
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_may_read_is_not_tried() {
+        let root = system("rights");
+        let tool = root.join("bin/tool");
+        fs::write(&tool, "").unwrap();
+        let open = Sysroot::open(&root).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        let may = |tool_has, folder_has| {
+            mode(&tool, tool_has).unwrap();
+            mode(&root.join("bin"), folder_has).unwrap();
+            is_everybodys(&open, Path::new("bin/tool"))
+        };
+        assert!(may(0o644, 0o755) && may(0o4755, 0o711));
+        assert!(!may(0o750, 0o755) && !may(0o4111, 0o755) && !may(0o644, 0o700));
+        let trial = load(&open, Path::new("/bin/ld"), Path::new("bin/tool"));
+        assert!(matches!(trial, Trial::Untried(_)));
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -1,14 +1,15 @@
 //! Back to what was: a repair that was no repair.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kedge_doctor::shown;
+use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
 use rustix::fs::FileType;
 
 use crate::quarantine::Quarantine;
 use crate::record::Record;
-use crate::replace::{Stopped, exchange, now, sha256};
+use crate::replace::{Stopped, TOO_LARGE, exchange, now, sha256};
 use crate::report::Teller;
 use crate::target::Target;
 use crate::{Error, lock::Lock};
@@ -39,7 +40,69 @@ pub(crate) fn list(root: &Sysroot, teller: &mut Teller) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts back what number `number` replaced.
+/// A replacement that can be taken back.
+pub(crate) struct Undo {
+    number: u64,
+    record: Record,
+    /// Where it is, below ROOT.
+    pub(crate) path: PathBuf,
+}
+
+impl Undo {
+    /// Number `number`.
+    pub(crate) fn of(root: &Sysroot, number: u64) -> Result<Undo, Error> {
+        let record = Quarantine::record(root, number).ok_or_else(|| {
+            Error::Word(format!(
+                "there is no number {number}; repair ROOT --undo lists what there is"
+            ))
+        })?;
+        let path = record
+            .get_path("path")
+            .ok_or_else(|| Error::Word(format!("the record of number {number} is damaged")))?;
+        Ok(Undo {
+            number,
+            record,
+            path,
+        })
+    }
+
+    /// The place, and that it may be done.
+    fn target(&self, root: &Sysroot, force: bool) -> Result<Target, Error> {
+        let target = Target::open(root, &self.path)?;
+        target.is_changeable()?;
+        let ours = force || is_ours(root, &self.path, &self.record);
+        if interrupt::pressed_already() {
+            return Err(Error::Interrupted);
+        }
+        match ours {
+            true => Ok(target),
+            false => Err(Error::Word(format!(
+                "{} is not what repair number {} put there, somebody changed it since; --force puts the old one back all \
+                 the same",
+                target.outside.display(),
+                self.number
+            ))),
+        }
+    }
+
+    /// Says what would be done.
+    pub(crate) fn show(
+        &self,
+        root: &Sysroot,
+        force: bool,
+        teller: &mut Teller,
+    ) -> Result<(), Error> {
+        self.target(root, force)?;
+        let was = self.record.get("was").unwrap_or("?");
+        teller.word(
+            &shown::path(&self.path),
+            &format!("would be as it was before number {}: {was}", self.number),
+        );
+        Ok(())
+    }
+}
+
+/// Puts back what was replaced.
 pub(crate) fn undo(
     root: &Sysroot,
     number: u64,
@@ -49,38 +112,24 @@ pub(crate) fn undo(
     let _lock = Lock::take(root)?;
     let quarantine = Quarantine::open(root)?;
     for found in quarantine.tidy()? {
-        eprintln!("repair: {found}");
+        eprintln!("repair: {}", shown::text(&found));
     }
-    let record = Quarantine::record(root, number).ok_or_else(|| {
-        Error::Word(format!(
-            "there is no number {number}; repair ROOT --undo lists what there is"
-        ))
-    })?;
-    let path = record
-        .get_path("path")
-        .ok_or_else(|| Error::Word(format!("the record of number {number} is damaged")))?;
-    let target = Target::open(root, &path)?;
-    target.is_changeable()?;
+    // Only now is it known what was done, by a run that was cut short too.
+    let undo = Undo::of(root, number)?;
+    let target = undo.target(root, force)?;
+    let Undo { record, path, .. } = undo;
     let now_there = target.stat()?;
-    if !force && !is_ours(root, &path, &record) {
-        return Err(Error::Word(format!(
-            "{} is not what repair number {number} put there, somebody changed it since; --force puts the old one back \
-             all the same",
-            target.outside.display()
-        )));
-    }
     let kept = quarantine.case(number)?;
     // The same as a repair, so that a power cut leaves one or the other.
     let (case, temporary) = quarantine.begin(&path)?;
     let missing = record.get("was") == Some("missing");
-    let inode = |stat: Option<rustix::fs::Stat>| stat.map_or(0, |stat| stat.st_ino);
     let done = (|| {
         if !missing {
             kept.put_beside(&target, &temporary)
                 .map_err(Stopped::Before)?;
         }
         let made = target.stat_of(&temporary).map_err(Stopped::Before)?;
-        let now_record = Record::default()
+        let mut now_record = Record::default()
             .path("path", &path)
             .text("when", now())
             .text("package", record.get("package").unwrap_or_default())
@@ -88,7 +137,10 @@ pub(crate) fn undo(
             .text("from", format!("undo of {number}"))
             .text("was", record.get("is").unwrap_or_default())
             .text("is", record.get("was").unwrap_or_default())
-            .text("new-inode", inode(made));
+            .new_file(made.as_ref());
+        if let Some(there) = &now_there {
+            now_record = now_record.text("old-inode", there.st_ino);
+        }
         match missing {
             true => {
                 let kept = case.keep(&target, now_there.as_ref(), &now_record);
@@ -122,6 +174,15 @@ fn is_ours(root: &Sysroot, path: &Path, record: &Record) -> bool {
         return is == "missing";
     };
     match FileType::from_raw_mode(stat.st_mode) {
+        // Older records do not say how long it is.
+        FileType::RegularFile
+            if record
+                .get("new-size")
+                .is_some_and(|size| size != stat.st_size.to_string()) =>
+        {
+            false
+        }
+        FileType::RegularFile if is == TOO_LARGE => record.is_new_file(&stat),
         FileType::RegularFile => {
             let file = root.open_file_itself(path);
             let digest = file.ok().and_then(|file| sha256(file).ok());

@@ -1,6 +1,7 @@
 //! File systems that cannot take a repair, and disks that should not.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -152,6 +153,47 @@ fn a_failing_disk_is_left_alone() {
 }
 
 #[test]
+fn an_undo_asks_first_whether_the_disk_can_take_it() {
+    let mounted = Mounted::new();
+    let system = mounted.system();
+    system.damage(LIBRARY);
+    assert_eq!(system.repair(&["--all-damaged"]), 0);
+    let log = format!(
+        "3,1,1,-;I/O error, dev {}, sector 8 op 0x0:(READ) flags 0x80700\n",
+        mounted.device()
+    );
+    let failing = system.place(&log);
+    let undo = |more: &[&str]| {
+        let arguments = [&["--undo", "1"], more].concat();
+        kedge_repair::run(&failing, &system.arguments(&arguments))
+    };
+    assert_eq!((undo(&[]), undo(&["--dry-run"])), (3, 3));
+    mounted.remount("ro");
+    assert_eq!((undo(&[]), undo(&["--force"])), (3, 3));
+    mounted.remount("rw");
+    system.is_whole();
+    assert_eq!(undo(&["--force"]), 0);
+}
+
+/// A damaged inode may say any length; so may one that somebody made.
+#[test]
+fn a_file_without_end_is_replaced_and_comes_back() {
+    let system = System::new();
+    let library = system.path(LIBRARY);
+    let opened = fs::OpenOptions::new().write(true).open(&library);
+    opened.unwrap().set_len(400 << 30).unwrap();
+    let length = || fs::metadata(&library).unwrap().len();
+    let began = std::time::Instant::now();
+    assert_eq!(system.repair(&["/usr/lib/libsample.so.1"]), 0);
+    system.is_whole();
+    assert_eq!(system.repair_from(&["--undo", "1"]), 0);
+    assert_eq!(length(), 400 << 30);
+    assert_eq!(system.repair_from(&["--undo", "2"]), 0);
+    system.is_whole();
+    assert!(began.elapsed().as_secs() < 60);
+}
+
+#[test]
 fn what_is_kept_may_be_on_another_file_system() {
     let mounted = Mounted::new();
     let other = folder();
@@ -160,9 +202,15 @@ fn what_is_kept_may_be_on_another_file_system() {
     fs::create_dir_all(&kept).unwrap();
     run(Command::new("mount").arg("--bind").arg(&other).arg(&kept));
     let damaged = system.damage(LIBRARY);
+    let library = system.path(LIBRARY);
+    run(Command::new("setcap").arg("cap_net_raw=ep").arg(&library));
     let link = system.path("usr/lib/libsample.so");
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    run(Command::new("touch")
+        .args(["-hd", "@1600000000"])
+        .arg(&link));
+    run(Command::new("chown").args(["-h", "123:45"]).arg(&link));
     let repaired = system.repair(&["/usr/lib/libsample.so", "/usr/lib/libsample.so.1"]);
     let mut undone = Vec::new();
     if repaired == 0 {
@@ -174,10 +222,17 @@ fn what_is_kept_may_be_on_another_file_system() {
     }
     let library = system.read(LIBRARY);
     let leads = fs::read_link(&link).unwrap();
+    let capabilities = run(Command::new("getcap").arg(system.path(LIBRARY))).stdout;
+    let stat = fs::symlink_metadata(&link).unwrap();
     run(Command::new("umount").arg(&kept));
     assert_eq!((repaired, undone), (0, vec![0, 0]));
     assert_eq!(library, damaged);
     assert_eq!(leads, Path::new("elsewhere"));
+    assert!(String::from_utf8_lossy(&capabilities).contains("cap_net_raw=ep"));
+    assert_eq!(
+        (stat.uid(), stat.gid(), stat.mtime()),
+        (123, 45, 1_600_000_000)
+    );
     fs::remove_dir_all(other).unwrap();
 }
 

@@ -133,6 +133,14 @@ impl System {
         kedge_repair::run(&self.place(""), &self.arguments(arguments))
     }
 
+    /// The same by a process of its own: what it says.
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
+        let package = self.package.to_str().unwrap();
+        let arguments = self.arguments(&[arguments, &["--from", package]].concat());
+        let output = crate::killed::child(&arguments).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
     pub(crate) fn arguments(&self, arguments: &[&str]) -> Vec<String> {
         let root = self.root.to_str().unwrap();
         [&[root], arguments]

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use crate::fixture::{LIBRARY, System};
+use crate::fixture::{LIBRARY, System, run};
 
 const QUARANTINE: &str = "var/lib/kedge/quarantine";
 
@@ -48,6 +49,40 @@ fn what_else_is_in_the_quarantine_hinders_nobody() {
     assert_eq!(system.repair_from(&["--undo"]), 0);
     assert_eq!(system.repair_from(&["--undo", "1"]), 0);
     assert!(quarantine.join("5").exists() && quarantine.join("007").exists());
+}
+
+/// Behind the last number there is no next one.
+#[test]
+fn the_highest_number_does_not_hide_the_next() {
+    let system = System::new();
+    let last = system.path(QUARANTINE).join("4294967295");
+    fs::create_dir_all(&last).unwrap();
+    fs::write(last.join("done"), "").unwrap();
+    let damaged = system.damage(LIBRARY);
+    assert_eq!(system.repair(&["--all-damaged"]), 0);
+    assert_eq!(system.repair_from(&["--undo", "1"]), 0);
+    assert_eq!(system.read(LIBRARY), damaged);
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_not_opened() {
+    let system = System::new();
+    let damaged = system.damage(LIBRARY);
+    fs::create_dir_all(system.path("var/lib/kedge")).unwrap();
+    let lock = system.path("var/lib/kedge/lock");
+    run(Command::new("mkfifo").arg(&lock));
+    let began = std::time::Instant::now();
+    assert_eq!(system.repair(&["--all-damaged"]), 2);
+    fs::remove_file(&lock).unwrap();
+    // The null device, which anybody may open.
+    run(Command::new("mknod").arg(&lock).args(["c", "1", "3"]));
+    assert_eq!(system.repair(&["--all-damaged"]), 2);
+    assert!(began.elapsed().as_secs() < 5);
+    assert_eq!(system.read(LIBRARY), damaged);
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(system.repair(&["--all-damaged"]), 0);
+    // And the one that was made is taken again.
+    assert_eq!(system.repair_from(&["--undo", "1"]), 0);
 }
 
 #[test]

@@ -24,7 +24,7 @@ const MOST: usize = 900;
 
 /// Not a test: what the others run as a process of its own.
 #[test]
-fn child() {
+fn process() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else {
         return;
     };
@@ -33,7 +33,22 @@ fn child() {
         sys: "/sys".into(),
         kernel_log: "/dev/null".into(),
     };
+    kedge_progress::interrupt::watch();
     std::process::exit(kedge_repair::run(&nothing, &arguments).into());
+}
+
+/// A process that runs `repair ARGUMENTS`.
+pub(crate) fn child(arguments: &[String]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            "killed::process",
+            "--test-threads=1",
+            "--nocapture",
+        ])
+        .env(ARGUMENTS, arguments.join("\n"));
+    command
 }
 
 /// How often a repair makes each of these calls.
@@ -67,7 +82,7 @@ pub(crate) fn child_command(system: &System, strace: &[&str], arguments: &[&str]
     command
         .args(strace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::child", "--test-threads=1"])
+        .args(["--exact", "killed::process", "--test-threads=1"])
         .env(ARGUMENTS, arguments.join("\n"));
     command
 }

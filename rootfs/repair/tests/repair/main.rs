@@ -10,3 +10,5 @@ mod files;
 mod fixture;
 mod hostile;
 mod killed;
+mod strangers;
+mod unfinished;
