@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::ops::ControlFlow;
+
 use kedge_packages::{Family, Package};
 use kedge_sources::{Found, From};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -302,7 +304,19 @@ fn of_a_package_only_what_its_index_names_is_there() {
         let found = exact(&repository.root, &musl("1.2.5-r0"), None);
         let apk = repository.folder.read(APK);
         match fetch(&found[0]) {
-            Ok(bytes) => assert!(good && bytes == apk[front.len()..]),
+            Ok(bytes) => {
+                assert!(good && bytes == apk[front.len()..]);
+                let mut names = Vec::new();
+                let package = kedge_archive::read(&mut &bytes[..], &mut |member, content| {
+                    let mut bytes = Vec::new();
+                    content.read_to_end(&mut bytes)?;
+                    names.push(member.path.display().to_string());
+                    assert_eq!(bytes, noise());
+                    Ok(ControlFlow::Continue(()))
+                });
+                assert_eq!(package.unwrap(), musl("1.2.5-r0"));
+                assert_eq!(names, ["lib/libc.so"]);
+            }
             Err(error) => assert!(!good && error.contains("no signature"), "{error}"),
         }
     }
