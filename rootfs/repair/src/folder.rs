@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use kedge_archive::Member;
-use kedge_doctor::Accounts;
+use kedge_doctor::{Accounts, shown};
 use kedge_packages::Entry;
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -19,14 +19,15 @@ use crate::target::open_folder;
 /// hide everything behind it.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// Makes the folders above `path` that are missing, as the package says (`known`).
+/// Makes the folders above `path` that are missing, as the package says (`known`). What the operator should know of them.
 pub(crate) fn make_above(
     root: &Sysroot,
     accounts: &Accounts,
     path: &Path,
     known: &HashMap<PathBuf, Member>,
     vouched: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
     for folder in above
         .into_iter()
@@ -46,12 +47,14 @@ pub(crate) fn make_above(
                     member: known.get(folder),
                     vouched,
                 };
-                make(root, accounts, folder, &packaged)?;
+                let made = make(root, accounts, folder, &packaged)?;
+                let named = |note| format!("{}: {note}", shown::path(folder));
+                notes.extend(made.notes.into_iter().map(named));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// What is said of a folder.

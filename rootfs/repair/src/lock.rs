@@ -41,7 +41,15 @@ impl Lock {
         let own = match rustix::fs::openat(folder, "lock", flags, Mode::RUSR | Mode::WUSR) {
             Ok(own) => File::from(own),
             // A device or a FIFO may have been put there, which is not opened; flock(2) needs no right to write.
-            Err(Errno::EXIST) => root.open_file_itself(&Path::new(STATE).join("lock"))?,
+            Err(Errno::EXIST) => {
+                let opened = root.open_file_itself(&Path::new(STATE).join("lock"));
+                opened.map_err(|error| match error {
+                    kedge_sysroot::Error::NotAFile { .. } => Error::Refused(format!(
+                        "{error}: a file that is kedge's belongs there; remove it, then again"
+                    )),
+                    error => error.into(),
+                })?
+            }
             Err(errno) => return Err(fail(errno)),
         };
         let busy = |who: &str| {

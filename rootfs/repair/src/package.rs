@@ -172,7 +172,7 @@ impl Pass<'_> {
         let (task, workshop) = (self.tasks[index], self.workshop);
         let vouched = self.source.vouched;
         let (root, accounts) = (workshop.root, workshop.accounts);
-        folder::make_above(root, accounts, &task.path, &self.folders, vouched)?;
+        let above = folder::make_above(root, accounts, &task.path, &self.folders, vouched)?;
         let is_folder = matches!(task.entry.kind, Kind::Directory | Kind::Unknown);
         if member.kind == MemberKind::Directory && is_folder {
             folder::refuse_merged(root, &task.path)?;
@@ -187,10 +187,12 @@ impl Pass<'_> {
                 changed: made.was.is_some(),
                 was: made.was.unwrap_or_default(),
                 is: format!("a folder with mode {:04o}", made.mode),
-                notes: made.notes,
+                notes: [above, made.notes].concat(),
             });
         }
-        workshop.replace(task, self.source, member, content)
+        let mut done = workshop.replace(task, self.source, member, content)?;
+        done.notes.extend(above);
+        Ok(done)
     }
 
     /// Makes hard links to what is right already; what cannot be linked is wanted again, under the name that it leads to.
@@ -204,7 +206,7 @@ impl Pass<'_> {
             let (root, accounts) = (workshop.root, workshop.accounts);
             let vouched = self.source.vouched;
             let made = folder::make_above(root, accounts, &task.path, &self.folders, vouched)
-                .and_then(|()| workshop.link(task, self.source, &member, &leads));
+                .and_then(|_| workshop.link(task, self.source, &member, &leads));
             match made {
                 Ok(Some(done)) => self.results[index] = Some(Ok(done)),
                 Ok(None) => {

@@ -119,7 +119,10 @@ impl Story<'_> {
         if let Some(origin) = &self.origin {
             line("from", &origin.location);
             match origin.trust.as_slice() {
-                [] => line("trust", "nobody vouches for it but the local database"),
+                [] => line(
+                    "trust",
+                    "nobody vouches for it: of files, only those are taken that the local database has a checksum of",
+                ),
                 steps => line("trust", &steps.join("\n")),
             }
         }

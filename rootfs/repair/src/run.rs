@@ -325,7 +325,10 @@ impl<'a> Repair<'a> {
                     story.damage = after::damage(self.root, number, &story.task.path);
                 }
                 story.remains = after::remains(self.root, &self.databases, &story.task.path);
-                story.trial = after::trial(self.root, &story.task.path);
+                // It may take long, and changes nothing.
+                if !interrupt::pressed_already() {
+                    story.trial = after::trial(self.root, &story.task.path);
+                }
             }
             if !story.is_good() {
                 exit = NOT_ALL;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kedge_doctor::Difference;
-use kedge_doctor::shown::{typed, wrapped};
+use kedge_doctor::shown::{text, typed, wrapped};
 use kedge_mountinfo::Mount;
 use kedge_sysroot::Sysroot;
 use rustix::fs::OFlags;
@@ -70,7 +70,7 @@ pub(crate) fn against_writing<'a>(
 pub(crate) fn stop(objections: &[Objection], force: bool) -> bool {
     for objection in objections {
         for line in format!("repair: {}", objection.text).lines() {
-            eprintln!("{}", wrapped(line, 4));
+            eprintln!("{}", wrapped(&text(line), 4));
         }
     }
     objections.iter().any(|it| !(it.forceable && force))
@@ -115,7 +115,7 @@ fn failing(mounted: &Mount, place: &Place) -> Option<Objection> {
     let lines: String = complaints
         .iter()
         .take(MOST_LINES)
-        .map(|it| format!("\n    {}", kedge_doctor::shown::text(&it.text)))
+        .map(|it| format!("\n    {}", text(&it.text)))
         .collect();
     Some(Objection {
         text: format!(
