@@ -345,3 +345,53 @@ fn a_path_from_outside_and_a_bare_name_mean_the_program() {
         assert_eq!(meant(Path::new(same)), Path::new(same));
     }
 }
+
+#[test]
+fn a_module_that_pam_goes_on_without_is_odd_only() {
+    let small = installed("minor", "/bin/su");
+    let mut list = String::from("session optional pam_nothing.so\n");
+    for (more, gravity) in [
+        ("", Gravity::Odd),
+        ("auth required pam_nothing.so\n", Gravity::Damaged),
+    ] {
+        list += more;
+        put(&small, "etc/pam.d/su", list.as_bytes(), 0o644);
+        let troubles = ask(&small, "/bin/su").troubles;
+        let told = troubles
+            .iter()
+            .find(|t| t.headline.starts_with("pam_nothing.so is not there"));
+        assert_eq!(told.map(|t| t.gravity), Some(gravity));
+    }
+}
+
+#[test]
+fn a_path_in_a_command_is_quoted() {
+    let small = installed("quoted", "/bin/ls");
+    put(&small, "usr/bin/a$(touch x)b", b"", 0o755);
+    let (_, text) = first(&small, "/usr/bin/a$(touch x)b");
+    assert!(!text.contains("next: repair"), "no package has it: {text}");
+    let library = "usr/lib/$(x)/libselinux.so.1";
+    let content = fs::read(inside(&small, "lib/x86_64-linux-gnu/libselinux.so.1")).unwrap();
+    put(&small, library, &content, 0o644);
+    let link = inside(&small, "lib/x86_64-linux-gnu/libselinux.so.1");
+    fs::remove_file(&link).unwrap();
+    put(
+        &small,
+        "etc/ld.so.preload",
+        format!("/{library}\n").as_bytes(),
+        0o644,
+    );
+    patch(&small, "bin/ls", b"LIBSELINUX_1.0", b"LIBSELINUX_9.0");
+    let next: Vec<String> = ask(&small, "/bin/ls")
+        .troubles
+        .into_iter()
+        .flat_map(|t| t.next)
+        .collect();
+    assert!(
+        next.iter()
+            .any(|next| next.contains(&format!("'/{library}'"))),
+        "{next:?}"
+    );
+    let bare = |next: &String| next.replace(&format!("'/{library}'"), "").contains("$(");
+    assert!(!next.iter().any(bare), "{next:?}");
+}

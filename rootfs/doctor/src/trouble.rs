@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kedge_elf::Finding;
 use kedge_json as json;
 use kedge_sysroot::Error;
+use rustix::io::Errno;
 
 use crate::compare::is_the_disk_s;
 use crate::verify::{as_json, lines};
@@ -59,7 +60,12 @@ impl Trouble {
             None => error.to_string(),
         };
         let headline = format!("{} cannot be read: {why}", shown::path(path));
-        let mut trouble = Trouble::new(Gravity::Damaged, headline);
+        // That somebody else than root looks is no damage.
+        let gravity = match error.errno() {
+            Some(Errno::ACCESS | Errno::PERM) => Gravity::Odd,
+            _ => Gravity::Damaged,
+        };
+        let mut trouble = Trouble::new(gravity, headline);
         trouble.path = Some(path.into());
         match is_the_disk_s(error) {
             true => trouble.next(IMAGE),
@@ -216,4 +222,32 @@ fn next(examined: &Examined, root: &Path) -> Vec<String> {
         );
     }
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_disk_or_file_system_lost_is_imaged_first() {
+        let of = |errno| {
+            let path = "/mnt/x".into();
+            Trouble::unreadable(Path::new("x"), &Error::System { path, errno })
+        };
+        for errno in [
+            Errno::IO,
+            Errno::UCLEAN,
+            Errno::BADMSG,
+            Errno::REMOTEIO,
+            Errno::TIMEDOUT,
+            Errno::NODATA,
+        ] {
+            let trouble = of(errno);
+            assert!(trouble.is_lost() && trouble.gravity == Gravity::Damaged);
+            assert!(trouble.text().contains("fsck the copy"), "{errno}");
+        }
+        assert!(!of(Errno::LOOP).is_lost());
+        // Somebody else than root cannot know.
+        assert_eq!(of(Errno::ACCESS).gravity, Gravity::Odd);
+    }
 }

@@ -35,30 +35,24 @@ struct Named {
 pub(super) fn all(root: &Sysroot) -> Vec<Trouble> {
     let (mut named, mut troubles) = (Vec::new(), Vec::new());
     let own = own_uuids(root);
-    let mut lost = |path: &Path, error: &Error| {
-        if !error.is_missing() {
-            troubles.push(Trouble::unreadable(path, error));
-        }
-    };
-    let mut read = |file: &Path| {
-        let text = root.read(file, LONGEST);
-        let text = text.inspect_err(|error| lost(file, error));
-        parse(
-            &String::from_utf8_lossy(&text.unwrap_or_default()),
-            file,
-            &own,
-        )
-    };
-    for file in CONFIGURATIONS.iter().map(Path::new) {
-        named.extend(read(file));
-    }
+    let mut files: Vec<PathBuf> = CONFIGURATIONS.iter().map(PathBuf::from).collect();
     for folder in ENTRIES.iter().map(Path::new) {
-        let names = root.read_dir(folder).unwrap_or_default();
-        let entries = names
-            .iter()
-            .filter(|n| n.name.extension().is_some_and(|e| e == "conf"));
-        for entry in entries {
-            named.extend(read(&folder.join(&entry.name)));
+        match root.read_dir(folder) {
+            Ok(names) => {
+                let is_entry = |path: &PathBuf| path.extension().is_some_and(|e| e == "conf");
+                let paths = names.iter().map(|name| folder.join(&name.name));
+                files.extend(paths.filter(is_entry));
+            }
+            Err(error) if error.is_missing() => {}
+            Err(error) => troubles.push(Trouble::unreadable(folder, &error)),
+        }
+    }
+    files.truncate(MOST);
+    for file in &files {
+        match root.read(file, LONGEST) {
+            Ok(text) => named.extend(parse(&String::from_utf8_lossy(&text), file, &own)),
+            Err(error) if error.is_missing() => {}
+            Err(error) => troubles.push(Trouble::unreadable(file, &error)),
         }
     }
     named.truncate(MOST);
@@ -142,11 +136,13 @@ fn missing(root: &Sysroot, named: &Named) -> Option<Trouble> {
     if let Some(at) = name.find("boot/") {
         places.push(name[at..].into());
     }
-    let found = places.iter().find_map(|place| root.metadata(place).ok());
+    let mut found = places.iter().map(|place| (place, root.metadata(place)));
+    let found = found.find(|(_, stat)| !stat.as_ref().is_err_and(Error::is_missing));
     let what = named.what;
     let fault = match found {
-        Some(stat) if stat.st_size > 0 => return None,
-        Some(_) => "is empty",
+        Some((_, Ok(stat))) if stat.st_size > 0 => return None,
+        Some((_, Ok(_))) => "is empty",
+        Some((place, Err(error))) => return Some(Trouble::unreadable(place, &error)),
         None => "is not there",
     };
     let path = shown::text(&named.path);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kedge_sysroot::Sysroot;
+use kedge_sysroot::{Error, Sysroot};
 use rustix::fs::{FileType, StatVfsMountFlags};
 
 use super::fstab::{self, Line};
@@ -155,6 +155,11 @@ fn texts(root: &Sysroot, troubles: &mut Vec<Trouble>) {
         let text = match root.read(path, LONGEST) {
             Ok(text) => text,
             Err(error) if error.is_missing() => continue,
+            // A link to /dev/null is how some files are switched off.
+            Err(Error::NotAFile {
+                kind: FileType::CharacterDevice,
+                ..
+            }) => continue,
             Err(error) => {
                 troubles.push(Trouble::unreadable(path, &error).fact("why", why));
                 continue;

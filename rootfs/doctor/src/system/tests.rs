@@ -114,7 +114,8 @@ fn what_the_file_system_does_not_give_is_told() {
     let small = system("unreadable");
     std::fs::create_dir_all(small.path("boot/grub")).unwrap();
     // A link to itself stands in for a damaged inode: it is there, and nobody can open it.
-    for path in ["boot/grub/grub.cfg", "usr/bin/libx.so.1", "etc"] {
+    std::fs::write(small.path("boot/extlinux.conf"), "LINUX /vmlinuz\n").unwrap();
+    for path in ["boot/grub/grub.cfg", "usr/bin/libx.so.1", "etc", "vmlinuz"] {
         std::os::unix::fs::symlink(format!("/{path}"), small.path(path)).unwrap();
     }
     let root = small.root();
@@ -124,7 +125,13 @@ fn what_the_file_system_does_not_give_is_told() {
         .into_iter()
         .map(|trouble| trouble.headline)
         .collect();
-    for path in ["/boot/grub/grub.cfg", "/usr/bin/libx.so.1", "/etc"] {
+    let all = [
+        "/boot/grub/grub.cfg",
+        "/usr/bin/libx.so.1",
+        "/etc",
+        "/vmlinuz",
+    ];
+    for path in all {
         let line = format!("{path} cannot be read: ");
         assert!(
             told.iter().any(|told| told.starts_with(&line)),
