@@ -26,6 +26,7 @@ pub(super) fn read(
     // Nobody writes one without a line.
     let mut sums_lost = sums.as_ref().is_some_and(Vec::is_empty);
     let sums = sums.unwrap_or_default();
+    let sums_length = sums.len() as u64;
     let mut sums = Sums::of(dpkg, &sums, &sums_path);
     let sums_whole = sums.whole;
     let (list, list_path) = first(dpkg, dpkg.info(index, "list"));
@@ -51,8 +52,9 @@ pub(super) fn read(
         dpkg.complaints.add(error.to_string());
     }
     let folders = OnceCell::new();
+    let list_ended = list.last() == Some(&b'\n');
 
-    let mut give = |raw: &[u8], kind: Kind| {
+    let mut give = |raw: &[u8], kind: Kind, whole: bool| {
         let raw = name::trim(raw);
         let Some(path) = name::clean(dpkg.diversions.of(raw, &package.name)) else {
             dpkg.complaints.add(format!(
@@ -86,8 +88,9 @@ pub(super) fn read(
             modified: None,
             configuration: conffile.is_some(),
             optional: conffile.is_some_and(|conffile| conffile.obsolete)
+                || !whole
                 || dpkg.excluded.contains(raw),
-            no_file: unknown && sums_whole,
+            no_file: unknown && whole && sums_whole,
         })
     };
     let mut all = lines(&list).peekable();
@@ -105,12 +108,23 @@ pub(super) fn read(
         } else {
             Kind::Unknown
         };
-        if give(raw, kind).is_break() {
+        // The last line may be half a name.
+        if give(raw, kind, next.is_some() || list_ended).is_break() {
             return Ok(());
         }
     }
     // The list does not name them: it is damaged, or was never there.
-    let rest = sums.rest();
+    let cut = sums.cut;
+    let mut rest = sums.rest();
+    // Or this is half a name.
+    if let (Some(cut), false) = (cut, list.is_empty())
+        && let Some(at) = rest.iter().position(|(path, _)| *path == cut)
+    {
+        rest.remove(at);
+        let why = "it ends in the middle of a line";
+        let error = damaged(&dpkg.root.outside(&sums_path), sums_length, why);
+        dpkg.complaints.add(error.to_string());
+    }
     if let (Some((path, _)), false) = (rest.first(), list.is_empty()) {
         dpkg.complaints.add(format!(
             "{} does not name {}, of which there is a checksum",
@@ -119,7 +133,7 @@ pub(super) fn read(
         ));
     }
     for (raw, digest) in rest {
-        if give(raw, file(digest)).is_break() {
+        if give(raw, file(digest), true).is_break() {
             break;
         }
     }
@@ -186,6 +200,8 @@ struct Sums<'a> {
     next: usize,
     /// There are some, and none was lost: what has none is no regular file.
     whole: bool,
+    /// The path of the last line, when that has no end.
+    cut: Option<&'a [u8]>,
 }
 
 impl<'a> Sums<'a> {
@@ -207,6 +223,8 @@ impl<'a> Sums<'a> {
                 }
             }
         }
+        let ended = sums.last() == Some(&b'\n');
+        let cut = all.last().filter(|_| !ended).map(|(path, _)| *path);
         // Mostly they are, and sorting takes room.
         if !all.is_sorted_by_key(|(path, _)| *path) {
             all.sort_by_key(|(path, _)| *path);
@@ -216,7 +234,8 @@ impl<'a> Sums<'a> {
             taken: vec![false; all.len()],
             all,
             next: 0,
-            whole: !complained && sums.last() == Some(&b'\n'),
+            whole: !complained && ended,
+            cut,
         }
     }
 

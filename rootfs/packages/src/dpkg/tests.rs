@@ -402,15 +402,43 @@ fn empty_and_cut_lists_are_complained_of() {
     let links_only = ("info/hello.list", "/.\n/usr\n/usr/bin\n/usr/bin/hi\n");
     assert_eq!(complaints(&[status, links_only, empty_sums]), [""; 0]);
     let cut = ("info/hello.list", "/.\n/usr\n/usr/bin\n/usr/bin/he");
+    let cut_sums = (SUMS.0, SUMS.1.split_at(44).0);
     for (files, words) in [
         ([status, empty_list, empty_sums], "hello.list is empty"),
         ([status, LIST, empty_sums], "hello.md5sums is empty"),
-        ([status, cut, SUMS], "ends in the middle of a line"),
+        (
+            [status, cut, SUMS],
+            "hello.list is damaged at byte 28: it ends in the middle",
+        ),
+        (
+            [status, LIST, cut_sums],
+            "hello.md5sums is damaged at byte 44: it ends in the middle",
+        ),
     ] {
         let complaints = complaints(&files);
         let told = complaints.iter().any(|complaint| complaint.contains(words));
         assert!(told, "{words}: {complaints:?}");
     }
+}
+
+#[test]
+fn half_a_name_is_missed_by_nobody() {
+    let small = Small::new(&[
+        ("var/lib/dpkg/status", HELLO),
+        (
+            "var/lib/dpkg/info/hello.list",
+            "/.\n/usr\n/usr/bin\n/usr/bin/he",
+        ),
+        ("var/lib/dpkg/info/hello.md5sums", SUMS.1),
+    ]);
+    let root = small.root();
+    let dpkg = Dpkg::open(&root).unwrap().unwrap();
+    let wanted: Vec<String> = entries(&dpkg, "hello")
+        .into_iter()
+        .filter(|entry| !entry.optional)
+        .map(|entry| entry.path.display().to_string())
+        .collect();
+    assert_eq!(wanted, ["", "usr", "usr/bin", "usr/bin/hello"]);
 }
 
 /// Where each file has a checksum, what has none is something else; a configuration file has its own.
