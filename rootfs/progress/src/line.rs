@@ -108,11 +108,11 @@ impl Progress {
     /// Says something that has to be known. It may hold words of anybody's: of a mirror, of a disk.
     pub fn note(&mut self, text: &str) {
         self.clear();
-        let text = shown_lines(text);
+        let text = message(self.tool, text);
         match self.listener {
-            Listener::Log => kedge_message::info!("{}: {text}", self.tool),
+            Listener::Log => kedge_message::info!("{text}"),
             _ => {
-                let _ = writeln!(stderr(), "{}: {text}", self.tool);
+                let _ = writeln!(stderr(), "{text}");
             }
         }
     }
@@ -123,6 +123,10 @@ impl Progress {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }
+}
+
+fn message(tool: &str, text: &str) -> String {
+    format!("{tool}: {}", shown_lines(text))
 }
 
 fn text(done: u64, total: Option<u64>, before: u64, passed: Duration) -> String {
@@ -158,6 +162,17 @@ mod tests {
             let line = text(done, Some(total), 0, Duration::from_secs(passed));
             assert!(line.len() < 80, "{line}");
         }
+    }
+
+    #[test]
+    fn a_mirror_writes_no_line_of_ours() {
+        assert_eq!(
+            message(
+                "repair",
+                "asking http://m/\x1b[2J (\u{61c}base)\nrepair: all is well"
+            ),
+            "repair: asking http://m/\\u{1b}[2J (\\u{61c}base)\n  repair: all is well"
+        );
     }
 
     #[test]

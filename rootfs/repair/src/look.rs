@@ -170,19 +170,21 @@ impl Look {
         // What gives rights: capabilities, access control lists.
         let is_right = |name: &str| !source.vouched && !name.starts_with("user.");
         let rights = match kept {
-            Some(has) => {
-                if has != packaged {
-                    notes.push(format!(
-                        "{} are kept; the package has {}, but its scripts may have changed that",
-                        has.words(),
-                        packaged.words()
-                    ));
-                }
-                has
-            }
+            Some(has) => has,
             None if source.vouched => packaged,
             None => packaged.unvouched(Some(entry), old),
         };
+        if rights.owner != packaged.owner {
+            // Whom the package means matters no more.
+            notes.clear();
+        }
+        if kept.is_some() && rights != packaged {
+            notes.push(format!(
+                "{} are kept; the package has {}, but its scripts may have changed that",
+                rights.words(),
+                packaged.words()
+            ));
+        }
         let mut attributes = member.attributes.clone();
         attributes.retain(|(name, _)| !is_right(name));
         for (name, value) in &had {
