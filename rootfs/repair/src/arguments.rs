@@ -7,7 +7,7 @@ use kedge_sources::From;
 /// What `kedge help repair` says.
 pub const HELP: &str = "\
 usage: repair ROOT FILE...|PACKAGE...|--all-damaged [--from PLACE] [--dry-run]
-       repair ROOT --undo [N]
+       repair ROOT --undo [N] [--dry-run]
        repair ROOT --verify FILE...
 
 Puts the very same file of the very same package back in place. ROOT is where
@@ -28,7 +28,8 @@ ROOT/var/lib/kedge/quarantine.
   --unsigned       believes a package that nobody vouches for: also what the
                    local database has no checksum of, and mode, owner and
                    capabilities, of which it else gives no more than there were
-  --force          also on a disk that is failing
+  --force          also on a disk that is failing; with --undo, also what was
+                   changed since
   --undo [N]       puts back what repair number N replaced; without N, lists
   --verify         only tries to load FILE with ROOT's own dynamic linker
   --json           one object
