@@ -11,6 +11,7 @@ macro_rules! say {
     }};
 }
 
+mod absent;
 mod accounts;
 mod arguments;
 pub mod closure;
@@ -22,6 +23,7 @@ mod examine_tests;
 mod extent;
 #[doc(hidden)]
 pub mod fuzz;
+mod links;
 mod memory;
 mod mounted;
 mod owned;
@@ -181,7 +183,7 @@ fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
     let mut diagnosis = match files {
         [] => system::look_over(root, &databases),
         files => {
-            let meant: Vec<PathBuf> = files.iter().map(|f| program::meant(root, f)).collect();
+            let meant: Vec<PathBuf> = files.iter().map(|f| links::meant(root, f)).collect();
             program::diagnose(root, &databases, &meant)
         }
     };

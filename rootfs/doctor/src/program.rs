@@ -7,21 +7,12 @@ use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 use rustix::fs::FileType;
 
-use crate::closure::{Absent, Closure, Member, Objects, Role};
+use crate::closure::{Closure, Member, Objects, Role};
 use crate::examine::examine_all;
+use crate::links::{end_of_links, repair_target, without_links};
 use crate::refused::{Refused, refused};
 use crate::trouble::Trouble;
 use crate::{Accounts, Examined, Gravity, shown, versions};
-
-/// Where programs are, the first that has one counts.
-pub(crate) const FOLDERS: &[&str] = &[
-    "usr/sbin",
-    "usr/bin",
-    "sbin",
-    "bin",
-    "usr/local/sbin",
-    "usr/local/bin",
-];
 
 /// What was found.
 #[derive(Default)]
@@ -34,10 +25,10 @@ pub(crate) struct Diagnosis {
 }
 
 /// Programs with what they are made of.
-struct Programs<'a> {
-    root: &'a Sysroot,
-    names: Vec<String>,
-    closures: Vec<Closure>,
+pub(crate) struct Programs<'a> {
+    pub(crate) root: &'a Sysroot,
+    pub(crate) names: Vec<String>,
+    pub(crate) closures: Vec<Closure>,
 }
 
 /// Where a file is in the closures: which program, which member.
@@ -127,59 +118,6 @@ fn gone(root: &Sysroot, databases: &[Box<dyn Database + '_>], program: &Path) ->
     let owned = examined.is_owned();
     let trouble = Trouble::of(&examined, root.path(), "cannot be started")?;
     owned.then_some(trouble)
-}
-
-/// What to type for a link that leads nowhere: what it leads to is what has to be put back.
-pub(crate) fn repair_target(root: &Sysroot, link: &Path) -> Vec<String> {
-    let path = end_of_links(root, link);
-    let path = shown::typed(Path::new(&shown::path(&path)));
-    vec![format!("repair {} {path}", shown::typed(root.path()))]
-}
-
-/// The folder in the root of a system with a merged `/usr` whose link is gone, where that is why `name` is not there.
-fn lost_link(root: &Sysroot, name: &str) -> Option<&'static str> {
-    let path = Path::new(name.strip_prefix('/')?);
-    let end = end_of_links(root, path);
-    ["bin", "sbin", "lib", "lib64"].into_iter().find(|folder| {
-        let link = root.symlink_metadata(Path::new(folder));
-        end.starts_with(folder)
-            && link.is_err_and(|error| error.is_missing())
-            && root.exists(&Path::new("usr").join(&end))
-    })
-}
-
-/// The path below ROOT that somebody means who typed the path as it is seen from outside, or the name of a program.
-pub(crate) fn meant(root: &Sysroot, typed: &Path) -> PathBuf {
-    let missing = |path: &Path| root.symlink_metadata(path).is_err_and(|e| e.is_missing());
-    if !missing(typed) {
-        return typed.into();
-    }
-    if let Ok(below) = typed.strip_prefix(root.path())
-        && root.path() != Path::new("/")
-    {
-        return below.into();
-    }
-    let is_name = typed.components().count() == 1 && typed.is_relative();
-    let folders = FOLDERS.iter().filter(|_| is_name);
-    let mut places = folders.map(|folder| Path::new(folder).join(typed));
-    places.find(|place| !missing(place)).unwrap_or(typed.into())
-}
-
-/// Where a chain of links ends, whether there is anything or not.
-pub(crate) fn end_of_links(root: &Sysroot, link: &Path) -> PathBuf {
-    let mut path = link.to_path_buf();
-    // As many as the kernel follows.
-    for _ in 0..40 {
-        let Ok(target) = root.read_link(&path) else {
-            break;
-        };
-        let next = match target.strip_prefix("/") {
-            Ok(absolute) => absolute.to_path_buf(),
-            Err(_) => path.parent().unwrap_or(Path::new("")).join(&target),
-        };
-        path = without_links(root, &next);
-    }
-    path
 }
 
 impl Programs<'_> {
@@ -352,167 +290,14 @@ impl Programs<'_> {
         names.reverse();
         format!("by {}", names.join(" -> "))
     }
-
-    /// What is not there, each once, with all that want it.
-    fn all_absent(&self, databases: &[Box<dyn Database + '_>]) -> Vec<Trouble> {
-        let mut wanted: BTreeMap<&str, Vec<(usize, &Absent)>> = BTreeMap::new();
-        for (program, closure) in self.closures.iter().enumerate() {
-            for absent in &closure.absent {
-                let by = wanted.entry(absent.name.as_str()).or_default();
-                by.push((program, absent));
-            }
-        }
-        let all = wanted.values();
-        all.map(|by| self.absent(by, databases)).collect()
-    }
-
-    fn absent(&self, by: &[(usize, &Absent)], databases: &[Box<dyn Database + '_>]) -> Trouble {
-        // Whom it kills counts, not who does without.
-        let (program, absent) = *by
-            .iter()
-            .find(|(_, absent)| !absent.minor)
-            .unwrap_or(&by[0]);
-        let by_names: Vec<&str> = by.iter().map(|by| self.names[by.0].as_str()).collect();
-        let (name, die) = several(&by_names, "dies", "die");
-        let by = &self.closures[program].members[absent.wanted_by];
-        let root = shown::typed(self.root.path());
-        let by_path = shown::path(&by.path);
-        if let Some(from) = &absent.module_of {
-            let from = shown::path(from);
-            let headline = format!(
-                "{} is not there: {from} says that {name} shall load it",
-                absent.name
-            );
-            let gravity = match absent.minor {
-                true => Gravity::Odd,
-                false => Gravity::Damaged,
-            };
-            let mut trouble = Trouble::new(gravity, headline);
-            trouble.rank = 500;
-            return self.owner_of(trouble, absent, by, databases);
-        }
-        if let Some(folder) = lost_link(self.root, &absent.name) {
-            let headline = format!("/{folder} is not there, and must be a link to usr/{folder}");
-            let outside = shown::typed(&self.root.outside(Path::new(folder)));
-            return Trouble::new(Gravity::Fatal, headline)
-                .fact(
-                    "needed",
-                    format!("{name} {die} at start without {}", absent.name),
-                )
-                .next(format!("ln -s usr/{folder} {outside}"));
-        }
-        let headline = format!("{} is not there: {name} {die} at start", absent.name);
-        let mut trouble =
-            Trouble::new(Gravity::Fatal, headline).fact("needed", format!("by {by_path}"));
-        let is_library = absent.name.contains(".so");
-        if is_library {
-            trouble = trouble.fact(
-                "ld.so",
-                format!(
-                    "error while loading shared libraries: {}: cannot open shared object file: No such file or directory",
-                    absent.name
-                ),
-            );
-        }
-        let passed_over = self.closures[program].members.iter().filter(|member| {
-            member.role == Role::PassedOver
-                && member
-                    .path
-                    .file_name()
-                    .is_some_and(|name| *name == *absent.name)
-        });
-        for member in passed_over {
-            let path = shown::path(&member.path);
-            trouble = trouble.fact("passed", format!("{path} is there, and its ELF header says that it is for another kind of machine"));
-        }
-        if let Some(uncached) = &absent.uncached {
-            let path = shown::path(uncached);
-            return trouble
-                .fact(
-                    "found",
-                    format!("{path} is there, but /etc/ld.so.cache does not have it"),
-                )
-                .next(format!("chroot {root} ldconfig"));
-        }
-        self.owner_of(trouble, absent, by, databases)
-    }
-
-    /// Asks the databases for a file of that name beside the one that needs it, and where libraries are.
-    fn owner_of(
-        &self,
-        mut trouble: Trouble,
-        absent: &Absent,
-        by: &Member,
-        databases: &[Box<dyn Database + '_>],
-    ) -> Trouble {
-        let root = shown::typed(self.root.path());
-        let name = absent.name.trim_start_matches('/');
-        let places = self.places(name, by);
-        let asked: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
-        for database in databases {
-            let owners = database.owners(&asked).unwrap_or_default();
-            for (place, owners) in asked.iter().zip(owners) {
-                let Some(package) = owners.first().and_then(|&i| database.packages().get(i)) else {
-                    continue;
-                };
-                let end = end_of_links(self.root, place);
-                if end != **place {
-                    let (from, to) = (shown::path(place), shown::path(&end));
-                    trouble =
-                        trouble.fact("link", format!("{from} leads to {to}, which is not there"));
-                }
-                let path = shown::path(&end);
-                let of = format!("{path} belongs to {} {}", package.name, package.version);
-                trouble.package = Some((package.name.clone(), package.version.clone()));
-                trouble.path = Some(end);
-                return trouble
-                    .fact("package", of)
-                    .next(format!("repair {root} {}", shown::typed(Path::new(&path))));
-            }
-        }
-        trouble.fact(
-            "package",
-            "no installed package has a file of that name in a folder of libraries",
-        )
-    }
-
-    fn places(&self, name: &str, by: &Member) -> Vec<PathBuf> {
-        if name.contains('/') {
-            return vec![name.into()];
-        }
-        let beside = by.real.as_deref().unwrap_or(&by.path).parent();
-        let members = self.closures.iter().flat_map(|closure| &closure.members);
-        let mut folders: Vec<PathBuf> = members
-            .filter(|member| matches!(member.role, Role::Library | Role::Module(_)))
-            .filter_map(|member| Some(member.real.as_deref()?.parent()?.to_path_buf()))
-            .chain(beside.map(Path::to_path_buf))
-            .chain(beside.map(|folder| folder.join("security")))
-            .chain(["lib64", "usr/lib64", "lib", "usr/lib"].map(PathBuf::from))
-            .collect();
-        folders.sort();
-        folders.dedup();
-        folders
-            .into_iter()
-            .map(|folder| folder.join(name))
-            .collect()
-    }
 }
 
 /// "sshd dies", "sshd and login die", "sshd and 3 more programs die".
-fn several<'a>(names: &[&str], one: &'a str, more: &'a str) -> (String, &'a str) {
+pub(crate) fn several<'a>(names: &[&str], one: &'a str, more: &'a str) -> (String, &'a str) {
     match names {
         [] => (String::new(), one),
         [name] => (name.to_string(), one),
         [first, second] => (format!("{first} and {second}"), more),
         [first, rest @ ..] => (format!("{first} and {} more programs", rest.len()), more),
-    }
-}
-
-/// The path with links of its folders followed, but not its last name.
-pub(crate) fn without_links(root: &Sysroot, path: &Path) -> PathBuf {
-    let folder = path.parent().map(|folder| root.real_path(folder));
-    match (folder, path.file_name()) {
-        (Some(Ok(folder)), Some(name)) => folder.join(name),
-        _ => path.into(),
     }
 }

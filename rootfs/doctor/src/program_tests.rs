@@ -338,7 +338,7 @@ fn the_link_of_a_merged_usr_is_the_cause() {
 fn a_path_from_outside_and_a_bare_name_mean_the_program() {
     let small = installed("meant", "/bin/ls");
     let root = small.root();
-    let meant = |typed: &Path| crate::program::meant(&root, typed);
+    let meant = |typed: &Path| crate::links::meant(&root, typed);
     assert_eq!(meant(&small.path("usr/bin/ls")), Path::new("usr/bin/ls"));
     assert_eq!(meant(Path::new("ls")), Path::new("usr/bin/ls"));
     for same in ["/bin/ls", "nothing", "/usr/nothing"] {

@@ -20,7 +20,7 @@ use crate::closure::{
     FIRST_LINE, Interpreters, Resolver, configured_modules, interpreters, module_folders,
     pam_modules, read_object,
 };
-use crate::program::{end_of_links, meant, without_links};
+use crate::links::{end_of_links, meant, without_links};
 use crate::refused::is_library;
 use crate::shown;
 

@@ -156,7 +156,7 @@ pub(super) fn examine(
         if let Some(trouble) = &mut trouble
             && suspect.dangling
         {
-            trouble.next = crate::program::repair_target(root, &suspect.path);
+            trouble.next = crate::links::repair_target(root, &suspect.path);
         }
         troubles.extend(trouble);
     }

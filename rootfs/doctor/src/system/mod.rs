@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use kedge_packages::Database;
 use kedge_sysroot::Sysroot;
 
-use crate::program::{Diagnosis, FOLDERS, diagnose};
+use crate::links::FOLDERS;
+use crate::program::{Diagnosis, diagnose};
 use crate::trouble::{Trouble, sort};
 
 /// What a machine starts, lets people in, and is repaired with.
