@@ -62,7 +62,8 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Arguments, String> {
                 return Err("one question at a time: --why FILE or --uses LIBRARY".into());
             }
             option @ ("--why" | "--uses") => {
-                let file = rest.next().filter(|file| !file.is_empty());
+                let is_path = |file: &&String| !file.is_empty() && !file.starts_with('-');
+                let file = rest.next().filter(is_path);
                 let file = PathBuf::from(file.ok_or(format!("{option} of which file?"))?);
                 asked = Some(match option {
                     "--why" => Question::Why(file),
@@ -115,7 +116,13 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--why", "--why a --uses b", "--why a /mnt /x", "--frob"] {
+        for line in [
+            "--why",
+            "--why --json a",
+            "--why a --uses b",
+            "--why a /mnt /x",
+            "--frob",
+        ] {
             assert!(typed(line).is_err(), "{line}");
         }
         for line in ["-h", "/mnt /bin/a --help"] {

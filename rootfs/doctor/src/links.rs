@@ -41,8 +41,11 @@ pub(crate) fn meant(root: &Sysroot, typed: &Path) -> PathBuf {
     if !missing(typed) {
         return typed.into();
     }
-    if let Ok(below) = typed.strip_prefix(root.path())
-        && root.path() != Path::new("/")
+    let absolute = std::fs::canonicalize(root.path()).unwrap_or_default();
+    let roots = [root.path(), &absolute].into_iter();
+    let mut roots = roots.filter(|root| root.components().count() > 1 || root.is_relative());
+    if let Some(below) = roots.find_map(|root| typed.strip_prefix(root).ok())
+        && below != typed
     {
         return below.into();
     }

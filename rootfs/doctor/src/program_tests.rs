@@ -341,6 +341,11 @@ fn a_path_from_outside_and_a_bare_name_mean_the_program() {
     let meant = |typed: &Path| crate::links::meant(&root, typed);
     assert_eq!(meant(&small.path("usr/bin/ls")), Path::new("usr/bin/ls"));
     assert_eq!(meant(Path::new("ls")), Path::new("usr/bin/ls"));
+    let above = small.path("usr/..");
+    let root = Sysroot::open(&above).unwrap();
+    let typed = small.path("usr/bin/ls");
+    let below = crate::links::meant(&root, &typed);
+    assert_eq!(below, Path::new("usr/bin/ls"), "however ROOT is named");
     for same in ["/bin/ls", "nothing", "/usr/nothing"] {
         assert_eq!(meant(Path::new(same)), Path::new(same));
     }

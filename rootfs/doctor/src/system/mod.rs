@@ -85,6 +85,9 @@ const SERVICE_FOLDERS: &[&str] = &["usr/lib/systemd", "lib/systemd"];
 
 /// Looks over all.
 pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> Diagnosis {
+    if let Some(diagnosis) = without_usr(root) {
+        return diagnosis;
+    }
     let (programs, gone) = programs(root, databases);
     let mut diagnosis = diagnose(root, databases, &programs);
     let (suspects, unreadable) = libraries::suspects(root);
@@ -110,6 +113,23 @@ pub(crate) fn look_over(root: &Sysroot, databases: &[Box<dyn Database + '_>]) ->
     diagnosis.complaints.extend(damage);
     sort(&mut diagnosis.troubles);
     diagnosis
+}
+
+/// Where `/usr` is a file system of its own and not mounted, everything would be said to be gone.
+fn without_usr(root: &Sysroot) -> Option<Diagnosis> {
+    let lines = fstab::lines(root);
+    let line = lines.iter().find(|line| line.folder == Path::new("usr"))?;
+    let unseen = "programs and libraries were not looked at; mount it first";
+    let mut troubles = line
+        .is_unmounted(root)
+        .then(|| vec![line.trouble(root, unseen)])?;
+    troubles.extend(places::all(root));
+    sort(&mut troubles);
+    Some(Diagnosis {
+        troubles,
+        complaints: vec!["no program was looked at: /usr is not mounted".into()],
+        ..Diagnosis::default()
+    })
 }
 
 /// What the configuration of a system is read as: for the fuzz targets.

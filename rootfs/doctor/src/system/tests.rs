@@ -144,3 +144,23 @@ fn what_the_file_system_does_not_give_is_told() {
     };
     assert!(!absent("/etc"), "{told:?}");
 }
+
+#[test]
+fn nothing_is_said_of_programs_of_a_usr_that_is_not_mounted() {
+    let small = system("usr");
+    std::fs::create_dir_all(small.path("etc")).unwrap();
+    small.list("p0", "usr/bin/bash");
+    let root = small.root();
+    let databases = kedge_packages::open(&root).unwrap();
+    let gone = |trouble: &super::Trouble| trouble.headline.contains("bash");
+    assert!(
+        super::look_over(&root, &databases)
+            .troubles
+            .iter()
+            .any(gone)
+    );
+    std::fs::write(small.path("etc/fstab"), "LABEL=usr /usr ext4 ro 0 2\n").unwrap();
+    let told = super::look_over(&root, &databases);
+    assert!(!told.troubles.iter().any(gone), "{:?}", told.troubles);
+    assert_eq!(told.complaints.len(), 1);
+}
