@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kedge_digest::Hasher;
-use kedge_packages::{Digest, Entry, Kind};
+use kedge_packages::{Digest, Entry, Kind, NoFile};
 use kedge_sysroot::{Error, Sysroot, kind_name};
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
@@ -274,18 +274,17 @@ impl Seen<'_> {
     }
 
     fn unknown(&self) -> Option<Difference> {
-        if !self.entry.no_file {
-            let husk = self.is_husk();
-            return husk.then(|| self.other_type("symlink, folder or file with content"));
-        }
-        match self.kind {
-            FileType::Symlink | FileType::Directory => None,
-            // A link in /etc says how a thing is configured, and the administrator may have written a file there.
-            FileType::RegularFile
-                if self.stat.st_size > 0 && self.entry.path.starts_with("etc") =>
-            {
-                None
+        let has_content = self.kind == FileType::RegularFile && self.stat.st_size > 0;
+        // A link in /etc says how a thing is configured, and the administrator may have written a file there.
+        let configures = self.entry.path.starts_with("etc");
+        match (self.kind, self.entry.no_file) {
+            (_, NoFile::Unsaid) => {
+                let husk = self.is_husk();
+                husk.then(|| self.other_type("symlink, folder or file with content"))
             }
+            (FileType::Symlink | FileType::Directory, _) => None,
+            (_, NoFile::Likely) if has_content => None,
+            (_, NoFile::Sure) if has_content && configures => None,
             _ => Some(self.other_type("symlink or folder")),
         }
     }

@@ -80,7 +80,19 @@ pub struct Entry {
     pub configuration: bool,
     /// May be absent: rpm's `%ghost` and `missingok`, pacman's NoExtract, dpkg's path-exclude.
     pub optional: bool,
-    /// With [`Kind::Unknown`]: certainly no regular file. A Debian package that came with checksums has one of every file
-    /// in it.
-    pub no_file: bool,
+    /// With [`Kind::Unknown`]: whether it is a symlink or folder.
+    pub no_file: NoFile,
+}
+
+/// How sure it is that a path of which there is no checksum is no regular file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NoFile {
+    /// Nothing says so.
+    #[default]
+    Unsaid,
+    /// The package came with checksums, but none of this top folder's files: whoever made it by hand may have gone through
+    /// `usr` only.
+    Likely,
+    /// The package came with checksums, also of other files in this top folder: debhelper makes one of every file.
+    Sure,
 }

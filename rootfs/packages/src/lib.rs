@@ -21,4 +21,4 @@ mod threads;
 pub use kedge_digest::{Algorithm, Digest};
 
 pub use database::{Database, Error, open};
-pub use entry::{Entry, Family, Kind, Owner, Package};
+pub use entry::{Entry, Family, Kind, NoFile, Owner, Package};

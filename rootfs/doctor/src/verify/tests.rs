@@ -3,7 +3,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use kedge_digest::{Algorithm, Digest, Hasher};
-use kedge_packages::{Family, Kind, Owner, Package};
+use kedge_packages::{Family, Kind, NoFile, Owner, Package};
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         modified: None,
         configuration: false,
         optional: false,
-        no_file: false,
+        no_file: NoFile::Unsaid,
     }
 }
 
@@ -225,9 +225,17 @@ fn what_stands_in_the_place_of_a_link_is_told() {
         });
         found(&folder, entries.collect()).0
     };
-    assert_eq!(listed(false), [""; 0]);
+    assert_eq!(listed(NoFile::Unsaid), [""; 0]);
     assert_eq!(
-        listed(true),
+        listed(NoFile::Likely),
+        [
+            "etc/empty: type",
+            "usr/lib/empty: type",
+            "usr/lib/fifo: type"
+        ]
+    );
+    assert_eq!(
+        listed(NoFile::Sure),
         [
             "etc/empty: type",
             "usr/lib/empty: type",

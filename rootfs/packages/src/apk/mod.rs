@@ -23,7 +23,7 @@ use record::Line;
 use crate::name::{self, Aliases};
 use crate::scan::Wanted;
 use crate::store::{Complaints, Store};
-use crate::{Database, Entry, Error, Family, Kind, Owner, Package};
+use crate::{Database, Entry, Error, Family, Kind, NoFile, Owner, Package};
 
 /// Where it is; the second since `/lib` is merged into `/usr`.
 const FILES: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
@@ -314,7 +314,7 @@ impl Database for Apk<'_> {
                 group: Some(Owner::Number(named.group)),
                 modified: None,
                 optional: false,
-                no_file: false,
+                no_file: NoFile::Unsaid,
                 path,
             })
         })

@@ -13,7 +13,7 @@ use super::Dpkg;
 use super::status::{self, Conffile};
 use crate::scan::lines;
 use crate::store::{LARGEST, damaged};
-use crate::{Entry, Error, Kind, name};
+use crate::{Entry, Error, Kind, NoFile, name};
 
 pub(super) fn read(
     dpkg: &Dpkg<'_>,
@@ -28,7 +28,7 @@ pub(super) fn read(
     let sums = sums.unwrap_or_default();
     let sums_length = sums.len() as u64;
     let mut sums = Sums::of(dpkg, &sums, &sums_path);
-    let sums_whole = sums.whole;
+    let covered = sums.top_folders();
     let (list, list_path) = first(dpkg, dpkg.info(index, "list"));
     let store = dpkg.stores[dpkg.store_of[index]].path();
     let distroless = store
@@ -90,7 +90,13 @@ pub(super) fn read(
             optional: conffile.is_some_and(|conffile| conffile.obsolete)
                 || !whole
                 || dpkg.excluded.contains(raw),
-            no_file: unknown && whole && sums_whole,
+            no_file: match &covered {
+                Some(covered) if unknown && whole => match covered.contains(top_folder(raw)) {
+                    true => NoFile::Sure,
+                    false => NoFile::Likely,
+                },
+                _ => NoFile::Unsaid,
+            },
         })
     };
     let mut all = lines(&list).peekable();
@@ -150,6 +156,11 @@ fn file(digest: Digest) -> Kind {
         size: None,
         digest: Some(digest),
     }
+}
+
+/// `usr` of `usr/bin/x`.
+fn top_folder(path: &[u8]) -> &[u8] {
+    path.split(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
@@ -237,6 +248,12 @@ impl<'a> Sums<'a> {
             whole: !complained && ended,
             cut,
         }
+    }
+
+    /// In which there is something; `None` when checksums were lost, or there never were any.
+    fn top_folders(&self) -> Option<HashSet<&'a [u8]>> {
+        let folders = || self.all.iter().map(|(path, _)| top_folder(path));
+        self.whole.then(|| folders().collect())
     }
 
     /// If `path` is the one after the one taken last.

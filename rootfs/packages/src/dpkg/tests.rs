@@ -8,7 +8,7 @@ use std::process::Command;
 use kedge_sysroot::Sysroot;
 
 use super::Dpkg;
-use crate::{Database, Digest, Entry, Kind, Owner};
+use crate::{Database, Digest, Entry, Kind, NoFile, Owner};
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
@@ -444,8 +444,9 @@ fn half_a_name_is_missed_by_nobody() {
 /// Where each file has a checksum, what has none is something else; a configuration file has its own.
 #[test]
 fn what_has_no_checksum_among_many_is_no_file() {
-    let list = "/.\n/etc\n/etc/hello.conf\n/usr\n/usr/bin\n/usr/bin/hello\n/usr/bin/hi\n";
-    let of = |sums: &str| {
+    let list =
+        "/.\n/etc\n/etc/hello.conf\n/sbin\n/sbin/hi\n/usr\n/usr/bin\n/usr/bin/hello\n/usr/bin/hi\n";
+    let of = |sums: &str, sure: NoFile| {
         let small = Small::new(&[
             ("var/lib/dpkg/status", HELLO),
             ("var/lib/dpkg/info/hello.list", list),
@@ -454,14 +455,19 @@ fn what_has_no_checksum_among_many_is_no_file() {
         let root = small.root();
         let dpkg = Dpkg::open(&root).unwrap().unwrap();
         let all = entries(&dpkg, "hello");
-        let sure = all.into_iter().filter(|entry| entry.no_file);
-        sure.map(|entry| entry.path.display().to_string())
+        let found = all.into_iter().filter(|entry| entry.no_file == sure);
+        found
+            .map(|entry| entry.path.display().to_string())
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(SUMS.1), ["usr/bin/hi"]);
-    assert_eq!(of(""), [""; 0]);
-    assert_eq!(of(&format!("{}\0\0\0", SUMS.1)), [""; 0]);
-    assert_eq!(of(SUMS.1.trim_end()), [""; 0]);
+    assert_eq!(of(SUMS.1, NoFile::Sure), ["usr/bin/hi"]);
+    // Somebody may have gone through usr only.
+    assert_eq!(of(SUMS.1, NoFile::Likely), ["sbin/hi"]);
+    let damaged = format!("{}\0\0\0", SUMS.1);
+    for sums in ["", &damaged, SUMS.1.trim_end()] {
+        assert_eq!(of(sums, NoFile::Sure), [""; 0]);
+        assert_eq!(of(sums, NoFile::Likely), [""; 0]);
+    }
 }
 
 #[test]

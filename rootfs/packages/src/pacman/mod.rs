@@ -18,7 +18,7 @@ use conf::Conf;
 use crate::name::{self, Aliases};
 use crate::scan::{List, Wanted, lines, scan};
 use crate::store::{Complaints, LARGEST, damaged};
-use crate::{Database, Entry, Error, Family, Kind, Package, threads};
+use crate::{Database, Entry, Error, Family, Kind, NoFile, Package, threads};
 
 const DATABASE: &str = "var/lib/pacman";
 /// A description is some kilobytes.
@@ -253,7 +253,7 @@ impl Database for Pacman<'_> {
                 modified: None,
                 configuration: false,
                 optional: false,
-                no_file: false,
+                no_file: NoFile::Unsaid,
             });
             if going_on.is_break() {
                 break;

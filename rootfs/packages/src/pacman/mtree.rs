@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use flate2::bufread::MultiGzDecoder;
 use kedge_digest::{Algorithm, Digest};
 
-use crate::{Entry, Kind, Owner, name};
+use crate::{Entry, Kind, NoFile, Owner, name};
 
 /// The most of a line that is looked at.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -137,7 +137,7 @@ impl Words {
             modified: self.time,
             configuration: false,
             optional: false,
-            no_file: false,
+            no_file: NoFile::Unsaid,
         }
     }
 }

@@ -8,7 +8,7 @@ use kedge_digest::{Algorithm, Digest};
 use kedge_rpm_header::{Header, Numbers, Texts, tag};
 
 use crate::name::{self, LONGEST};
-use crate::{Entry, Kind, Owner};
+use crate::{Entry, Kind, NoFile, Owner};
 
 /// `RPMFILE_*`, `rpmfiles.h`.
 const CONFIG: u64 = 1 << 0;
@@ -214,7 +214,7 @@ pub(super) fn entries(
             optional: ghost
                 || flags & MISSINGOK != 0
                 || matches!(state, NOT_INSTALLED | NET_SHARED),
-            no_file: false,
+            no_file: NoFile::Unsaid,
         });
         if going_on.is_break() {
             return Ok(());
