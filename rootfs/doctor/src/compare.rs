@@ -433,7 +433,7 @@ impl Difference {
 
     /// Whether the disk could not read it, or what the file system has of it makes no sense: `EUCLEAN` and `EBADMSG` are
     /// ext4's, xfs' and btrfs' words for that, the others come from what is below.
-    pub(crate) fn is_the_disk_s(&self) -> bool {
+    pub fn is_the_disk_s(&self) -> bool {
         matches!(self, Difference::Unreadable { error, .. } if is_the_disk_s(error))
     }
 

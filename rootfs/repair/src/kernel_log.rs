@@ -54,7 +54,12 @@ pub(crate) fn complaints(path: &Path, names: &BTreeSet<String>) -> std::io::Resu
             Err(error) => return Err(error),
         };
         let text = String::from_utf8_lossy(&record[..length]);
-        found.extend(text.lines().filter_map(message).filter_map(complaint));
+        for text in text.lines().filter_map(message) {
+            if let Some(device) = attached(text) {
+                found.retain(|complaint: &Complaint| complaint.device != device);
+            }
+            found.extend(complaint(text));
+        }
     }
     found.retain(|complaint| names.contains(&complaint.device));
     Ok(found)
@@ -66,6 +71,14 @@ fn message(line: &str) -> Option<&str> {
     let (prefix, text) = line.split_once(';')?;
     let priority: u32 = prefix.split(',').next()?.parse().ok()?;
     (priority < 8).then_some(text)
+}
+
+/// The device that is another one from now on: loop and network block devices are numbers that are given to image after
+/// image (`set_capacity_and_notify()` in block/genhd.c). A disk that comes back under its name is the same disk.
+fn attached(text: &str) -> Option<&str> {
+    let (device, _) = text.split_once(": detected capacity change from 0 to ")?;
+    let is_number = device.starts_with("loop") || device.starts_with("nbd");
+    is_number.then_some(device)
 }
 
 /// What a message says about a device, if it says that it fails.
@@ -245,6 +258,25 @@ mod tests {
         ] {
             assert_eq!(complaint(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_an_image_said_is_not_told_of_the_next_one() {
+        let path = std::env::temp_dir().join(format!("kedge-repair-loop-{}", std::process::id()));
+        let lines = [
+            "3,1,10,-;EXT4-fs error (device loop0): ext4_lookup:1: inode #2: comm ls: iget: checksum invalid",
+            "3,2,11,-;I/O error, dev sda, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+            "6,3,20,-;loop0: detected capacity change from 0 to 1310720",
+            "6,4,21,-;sda: detected capacity change from 0 to 1310720",
+            "3,5,30,-;EXT4-fs error (device loop0): ext4_lookup:1: inode #9: comm ls: iget: checksum invalid",
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let names = BTreeSet::from(["loop0".to_string(), "sda".to_string()]);
+        let found = complaints(&path, &names).unwrap();
+        let texts: Vec<&str> = found.iter().map(|complaint| &*complaint.text).collect();
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].contains("sector 8") && texts[1].contains("inode #9"));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use kedge_doctor::{Accounts, Difference, compare};
+use kedge_doctor::{Accounts, Difference, compare, excused};
 use kedge_packages::{Database, Entry, Kind};
 use kedge_progress::Progress;
 use kedge_sysroot::Sysroot;
@@ -162,7 +162,7 @@ impl Planner<'_> {
         Ok(best)
     }
 
-    /// All that differs in a package (`NAME` or `NAME:ARCHITECTURE`), configuration files apart.
+    /// All that differs in a package (`NAME` or `NAME:ARCHITECTURE`), but for configuration files and what is no damage.
     fn package(&self, word: &str) -> Result<Vec<Planned>, Error> {
         let (name, architecture) = match word.split_once(':') {
             Some((name, architecture)) => (name, Some(architecture)),
@@ -183,7 +183,8 @@ impl Planner<'_> {
                     }
                 })?;
                 for entry in entries {
-                    let differences = compare(self.root, self.accounts, &entry);
+                    let mut differences = compare(self.root, self.accounts, &entry);
+                    differences.retain(|difference| !excused(&entry, difference));
                     if !differences.is_empty() {
                         let task = self.task(number, index, entry, differences);
                         planned.push(Planned::Task(Box::new(task)));

@@ -8,7 +8,6 @@ use kedge_doctor::shown::{text, typed, wrapped};
 use kedge_mountinfo::Mount;
 use kedge_sysroot::Sysroot;
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use crate::kernel_log::{self, Trouble};
 use crate::mounted;
@@ -128,15 +127,15 @@ fn failing(mounted: &Mount, place: &Place) -> Option<Objection> {
     })
 }
 
-/// A damaged file that the disk cannot read.
+/// A damaged file that the disk or its file system does not give.
 fn unreadable(difference: &Difference) -> Option<Objection> {
     let Difference::Unreadable { error, .. } = difference else {
         return None;
     };
-    (error.errno() == Some(Errno::IO)).then(|| Objection {
+    difference.is_the_disk_s().then(|| Objection {
         text: format!(
-            "{error}: the disk cannot read it, so it is failing; image the disk first, and repair the copy; --force goes on \
-             anyway"
+            "{error}: the disk or its file system does not give it, so one of them is failing; image the disk first, and repair \
+             the copy; --force goes on anyway"
         ),
         forceable: true,
     })
