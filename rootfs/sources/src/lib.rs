@@ -139,53 +139,19 @@ pub fn find_all(
     if from.is_some_and(|from| offered::search(&mut query, from)) {
         return query.finish();
     }
-    search(&mut query, from);
-    query.finish()
-}
-
-/// Asks the sources of each family that is wanted.
-fn search(query: &mut Query, from: Option<&From>) {
-    let families: BTreeSet<Family> = query.wanted.iter().map(|w| w.family).collect();
+    let families: BTreeSet<Family> = wanted.iter().map(|w| w.family).collect();
     for family in families {
         if !query.lacks(family) {
             continue;
         }
         match family {
-            Family::Dpkg => apt::search(query, from),
-            Family::Rpm => rpm::search(query, from),
-            Family::Pacman => pacman::search(query, from),
-            Family::Apk => apk::search(query, from),
+            Family::Dpkg => apt::search(&mut query, from),
+            Family::Rpm => rpm::search(&mut query, from),
+            Family::Pacman => pacman::search(&mut query, from),
+            Family::Apk => apk::search(&mut query, from),
         }
     }
-}
-
-/// Whether the package file `file`, wherever it is from, is the one that the sources of `root` name for this very version: why it may
-/// be believed, as in [`Candidate::trust`]. What apt fetched before is asked first, then the mirrors, which need not have the
-/// package any more. As after [`fetch()`], only what is proven is in `file` then.
-///
-/// # Errors
-/// [`Error::Nowhere`] when no source that something vouches for names that version, [`Error::Unproven`] when it names another
-/// file.
-pub fn vouch(
-    root: &Sysroot,
-    wanted: &Package,
-    file: &mut File,
-    options: Options,
-    progress: &mut Progress,
-) -> Result<Vec<String>, Error> {
-    let wanted = std::slice::from_ref(wanted);
-    let mut query = Query::new(root, wanted, options, progress);
-    query.vouching = true;
-    search(&mut query, None);
-    let (candidates, said) = query.vouchers();
-    let mut last = Error::Nowhere(said);
-    for candidate in candidates {
-        match proof::prove(&candidate, file, progress) {
-            Ok(()) => return Ok(candidate.trust),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    query.finish()
 }
 
 /// Fetches a package file into `to` and proves that it is what its chain of trust says. Only what is proven is in `to` then: of

@@ -89,33 +89,6 @@ pub(crate) fn holds(candidate: &Candidate, progress: &mut Progress) -> Result<()
     Ok(())
 }
 
-/// Whether `file`, which was fetched from elsewhere, is what its candidate says. Then, as after [`fetch`], only what is proven is in it.
-pub(crate) fn prove(
-    candidate: &Candidate,
-    file: &mut File,
-    progress: &mut Progress,
-) -> Result<(), Error> {
-    let unproven = |why: String| Error::Unproven {
-        location: format!("this file, which should be {},", candidate.place.shown()),
-        why,
-    };
-    let cannot = |error: io::Error| unproven(format!("cannot read it: {error}"));
-    let length = file.metadata().map_err(cannot)?.len();
-    if let Some(size) = candidate.size.filter(|&size| size != length) {
-        return Err(unproven(format!("it has {}, not {size}", counted(length))));
-    }
-    for &digest in &candidate.proof.digests {
-        file.seek(SeekFrom::Start(0)).map_err(cannot)?;
-        let from = Box::new(file.try_clone().map_err(cannot)?);
-        let tally = Tally::new(from, digest, Some(length), length, progress);
-        tally.finish().map_err(unproven)?;
-    }
-    let whole = candidate.proof.check_whole(file, crate::date::now());
-    whole.map_err(unproven)?;
-    file.seek(SeekFrom::Start(0)).map_err(cannot)?;
-    Ok(())
-}
-
 /// Fetches `candidate` into `to`, and checks it. Of an .apk, the signature in front of what its index names is left out.
 pub(crate) fn fetch(
     candidate: &Candidate,

@@ -22,8 +22,6 @@ pub(crate) struct Query<'a> {
     pub(crate) root: &'a Sysroot,
     pub(crate) wanted: &'a [Package],
     pub(crate) options: Options,
-    /// Whether only what an index says is asked for, and no mirror needs to have the package still.
-    pub(crate) vouching: bool,
     /// Seconds since 1970.
     pub(crate) now: u64,
     progress: &'a mut Progress,
@@ -50,7 +48,6 @@ impl<'a> Query<'a> {
             root,
             wanted,
             options,
-            vouching: false,
             now: crate::date::now(),
             progress,
             by_name,
@@ -175,13 +172,6 @@ impl<'a> Query<'a> {
                 to.push(candidate.clone());
             }
         }
-    }
-
-    /// Of the very versions, those that something vouches for; and what was said.
-    pub(crate) fn vouchers(self) -> (Vec<Candidate>, Vec<String>) {
-        let exact = self.exact.into_iter().flatten();
-        let vouched = exact.filter(|candidate| !candidate.trust.is_empty());
-        (vouched.collect(), self.said)
     }
 
     /// What was found for each package, in their order.

@@ -10,7 +10,7 @@ use kedge_sources::{Found, From, Options};
 use support::gpg::Gpg;
 use support::{
     Fault, Folder, Server, exact, fetch, fetch_into, find, find_with, noise, nowhere, package, run,
-    sha256, vouch,
+    sha256,
 };
 
 const INDEX: &str = "dists/stable/main/binary-amd64/Packages";
@@ -419,45 +419,6 @@ fn faults_of_a_mirror_are_named() {
 }
 
 #[test]
-fn of_an_inrelease_only_what_is_signed_counts() {
-    let mirror = Mirror::new("inserted");
-    let path = "dists/stable/InRelease";
-    let release = String::from_utf8(mirror.folder.read(path)).unwrap();
-    let trust = exact(&mirror.root, &hello("1.0-1"), None).remove(0).trust;
-    let zeros = "0".repeat(64);
-    let forged = format!("SHA256:\n {zeros} 9 main/binary-amd64/Packages.xz");
-    let signed = "-----BEGIN PGP SIGNED MESSAGE-----";
-    let lines: Vec<&str> = release.lines().collect();
-    let (mut refused, mut harmless) = (0, 0);
-    for at in 0..=lines.len() {
-        for more in [
-            &*forged,
-            &format!("{forged}\n"),
-            &format!("\n{forged}\n"),
-            &format!("{signed}\n\n{forged}"),
-            &format!("Comment: {forged}"),
-            "",
-        ] {
-            let text = [&lines[..at], &[more], &lines[at..]].concat().join("\n");
-            let text = if at == lines.len() { text } else { text + "\n" };
-            mirror.folder.write(path, text);
-            match find(&mirror.root, &hello("1.0-1"), None) {
-                Err(_) => refused += 1,
-                Ok(Found::Exact(found)) => {
-                    assert_eq!(found[0].trust, trust, "{more} at {at}");
-                    harmless += 1;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-    assert!(
-        refused > 5 * lines.len() && harmless > 0,
-        "{refused} {harmless}"
-    );
-}
-
-#[test]
 fn a_package_whose_length_nobody_says_has_to_end_in_time() {
     let mirror = Mirror::new("room");
     let deb = mirror.hello();
@@ -583,47 +544,6 @@ fn what_apt_fetched_before_saves_bytes() {
     let found = exact(&mirror.root, &hello("1.0-1"), None);
     assert!(found[0].trust.is_empty());
     assert_eq!(fetch(&found[0]).unwrap(), damaged);
-}
-
-#[test]
-fn what_apt_fetched_before_vouches_for_a_package_from_elsewhere() {
-    let mirror = Mirror::new("vouch");
-    let name = mirror.server.url.strip_prefix("http://").unwrap();
-    let lists = format!("var/lib/apt/lists/{name}_dists_stable_");
-    let deb = mirror.hello();
-    let cached = "var/cache/apt/archives/hello_1.0-1_amd64.deb";
-    mirror.root.write(cached, &deb);
-    // From the mirror's index, and from apt's lists when no mirror is there.
-    for here in [false, true] {
-        if here {
-            for (file, of) in [
-                ("InRelease", "dists/stable/InRelease"),
-                ("main_binary-amd64_Packages", INDEX),
-            ] {
-                let content = mirror.folder.read(of);
-                mirror.root.write(&format!("{lists}{file}"), content);
-            }
-            mirror.folder.remove("dists/stable/InRelease");
-            mirror.folder.remove(DEB);
-        }
-        let trust = vouch(&mirror.root, &hello("1.0-1"), &deb).unwrap();
-        let trust = trust.join("\n");
-        assert!(trust.contains("is signed by"), "{trust}");
-        assert!(trust.contains(&sha256(&deb)), "{trust}");
-        let mut other = deb.clone();
-        other[deb.len() / 2] ^= 1;
-        let error = vouch(&mirror.root, &hello("1.0-1"), &other).unwrap_err();
-        assert!(error.contains("it is sha256:"), "{error}");
-        let longer = [&deb[..], b"x"].concat();
-        let error = vouch(&mirror.root, &hello("1.0-1"), &longer).unwrap_err();
-        assert!(error.contains("bytes, not"), "{error}");
-        let error = vouch(&mirror.root, &hello("1.0-9"), &deb).unwrap_err();
-        assert!(error.contains("no source has it"), "{error}");
-    }
-    // That it lies in the cache vouches for nothing.
-    mirror.root.remove(&format!("{lists}InRelease"));
-    let error = vouch(&mirror.root, &hello("1.0-1"), &deb).unwrap_err();
-    assert!(error.contains("no source has it"), "{error}");
 }
 
 #[test]

@@ -41,8 +41,7 @@ pub(super) fn search(query: &mut Query, entry: &Entry, architectures: &BTreeSet<
             });
             let place = entry.place.join(&hit.file);
             // A mirror keeps the newest version only, and this index may be old.
-            let there = || query.vouching || !matches!(place.probe(), Err(Trouble::Missing));
-            if wanted && there() {
+            if wanted && !matches!(place.probe(), Err(Trouble::Missing)) {
                 offer(query, &release, listed, named, hit, &entry.place);
             }
         }

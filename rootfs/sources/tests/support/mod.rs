@@ -257,19 +257,3 @@ pub fn fetch_into(candidate: &Candidate, room: u64) -> Result<Vec<u8>, String> {
     file.read_to_end(&mut bytes).unwrap();
     Ok(bytes)
 }
-
-/// Why a file may be believed to be that package.
-pub fn vouch(root: &Folder, wanted: &Package, content: &[u8]) -> Result<Vec<String>, String> {
-    let folder = Folder::new("vouch");
-    folder.write("file", content);
-    let mut file = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(folder.path().join("file"))
-        .unwrap();
-    let root = Sysroot::open(root.path()).unwrap();
-    let mut progress = Progress::new("test");
-    let options = Options::default();
-    kedge_sources::vouch(&root, wanted, &mut file, options, &mut progress)
-        .map_err(|error| error.to_string())
-}
