@@ -194,7 +194,7 @@ fn broken(root: &Sysroot, files: &[PathBuf], json: bool) -> ExitCode {
     }
     let hint = files.is_empty().then(|| {
         let root = shown::typed(root.path());
-        format!("this was the short look; verify {root} goes through every file of every package")
+        format!("this was the short look; verify {root} looks at every packaged file")
     });
     report(root, &diagnosis, json, hint)
 }
