@@ -71,45 +71,48 @@ impl Word<LANES> for Wide {
 
     #[inline(always)]
     fn message(blocks: [&[u8; BLOCK]; LANES]) -> [Self; 16] {
-        let half = |from: usize| {
-            // SAFETY: as above; from `from` on there are 32 bytes, which need not be aligned.
-            transpose(blocks.map(|block| unsafe {
-                _mm256_loadu_si256(block[from..][..BLOCK / 2].as_ptr().cast())
-            }))
-        };
-        let (low, high) = (half(0), half(BLOCK / 2));
-        std::array::from_fn(|word| Self(if word < 8 { low[word] } else { high[word - 8] }))
+        // SAFETY: as above.
+        unsafe { message(&blocks) }
     }
+}
+
+/// The words of a block of each content. No closures: the functions of the library that take them know nothing of AVX2, and what
+/// is inlined into one of them is slow.
+#[target_feature(enable = "avx2")]
+fn message(blocks: &[&[u8; BLOCK]; LANES]) -> [Wide; 16] {
+    let mut message = [Wide(_mm256_setzero_si256()); 16];
+    for (half, words) in message.chunks_exact_mut(LANES).enumerate() {
+        let mut rows = [_mm256_setzero_si256(); LANES];
+        for (row, block) in rows.iter_mut().zip(blocks) {
+            let bytes = &block[half * (BLOCK / 2)..][..BLOCK / 2];
+            // SAFETY: there are 32 bytes, which need not be aligned.
+            *row = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+        }
+        transpose(rows, words);
+    }
+    message
 }
 
 /// Eight words of each content to eight contents of each word.
-#[inline(always)]
-fn transpose([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> [__m256i; 8] {
+#[target_feature(enable = "avx2")]
+fn transpose([a, b, c, d, e, f, g, h]: [__m256i; LANES], words: &mut [Wide]) {
     let (first, last) = (quarters(a, b, c, d), quarters(e, f, g, h));
-    std::array::from_fn(|word| {
-        let (first, last) = (first[word % 4], last[word % 4]);
-        // SAFETY: as above.
-        unsafe {
-            match word < 4 {
-                true => _mm256_permute2x128_si256::<0x20>(first, last),
-                false => _mm256_permute2x128_si256::<0x31>(first, last),
-            }
-        }
-    })
+    let (low, high) = words.split_at_mut(LANES / 2);
+    for (at, (low, high)) in low.iter_mut().zip(high).enumerate() {
+        low.0 = _mm256_permute2x128_si256::<0x20>(first[at], last[at]);
+        high.0 = _mm256_permute2x128_si256::<0x31>(first[at], last[at]);
+    }
 }
 
 /// Words 0 and 4, 1 and 5, 2 and 6, 3 and 7 of four contents.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 fn quarters(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> [__m256i; 4] {
-    // SAFETY: as above.
-    unsafe {
-        let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let (low_2, high_2) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-        [
-            _mm256_unpacklo_epi64(low, low_2),
-            _mm256_unpackhi_epi64(low, low_2),
-            _mm256_unpacklo_epi64(high, high_2),
-            _mm256_unpackhi_epi64(high, high_2),
-        ]
-    }
+    let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let (low_2, high_2) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+    [
+        _mm256_unpacklo_epi64(low, low_2),
+        _mm256_unpackhi_epi64(low, low_2),
+        _mm256_unpacklo_epi64(high, high_2),
+        _mm256_unpackhi_epi64(high, high_2),
+    ]
 }
