@@ -138,7 +138,13 @@ impl<'a> Contents<'a> {
     fn read(self) -> Vec<(Place, Difference)> {
         let batches = [self.batch];
         let order = reading::order(&batches);
-        let wrong = reading::read(self.root, &batches, &order, &mut |_| {});
+        let wrong = reading::read(
+            self.root,
+            &batches,
+            &order,
+            &mut reading::threads(),
+            &mut |_| {},
+        );
         if interrupt::pressed_already() {
             // What was not read is not vouched for.
             let unread = |(place, must)| (place, Difference::Content { is: None, must });

@@ -40,11 +40,13 @@ pub(crate) type Wrong = (u32, Box<Path>, Option<Difference>);
 /// Where a check is: which batch, which in it.
 pub(crate) type Place = (u16, u32);
 
-/// Reads the files at these places of the batches; `tick` gets the count of bytes now and then.
+/// Reads the files at these places of the batches; `tick` gets the count of bytes now and then. `readers` is how many it begins
+/// with ([`threads`]), and how many it ended with: for what is read next.
 pub(crate) fn read(
     root: &Sysroot,
     batches: &[Batch],
     order: &[Place],
+    readers: &mut usize,
     tick: &mut dyn FnMut(u64),
 ) -> Vec<Wrong> {
     let done = Done::default();
@@ -62,8 +64,7 @@ pub(crate) fn read(
         news: sender,
     };
     std::thread::scope(|scope| {
-        let mut readers = threads().min(MOST_READERS);
-        reader.start(readers, scope);
+        reader.start(*readers, scope);
         // As long as more may be started: the channel ends with the last of them.
         let mut reader = Some(reader);
         let (mut glanced, mut ticked) = (Instant::now(), Instant::now());
@@ -76,11 +77,11 @@ pub(crate) fn read(
             }
             if glanced.elapsed() >= GLANCE {
                 glanced = Instant::now();
-                let wait = done.waits.swap(0, Ordering::Relaxed) >= readers;
-                let more = readers.min(MOST_READERS - readers);
+                let wait = done.waits.swap(0, Ordering::Relaxed) >= *readers;
+                let more = (*readers).min(MOST_READERS - *readers);
                 if let Some(reader) = reader.as_ref().filter(|_| wait) {
                     reader.start(more, scope);
-                    readers += more;
+                    *readers += more;
                 }
             }
             if ticked.elapsed() >= TICK {
@@ -95,7 +96,9 @@ pub(crate) fn read(
 
 /// One a core.
 pub(crate) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST_READERS)
 }
 
 /// What all readers together have done.

@@ -106,6 +106,7 @@ pub fn survey(
     let collector = Collector::new(root, databases, &accounts);
     // Databases and folders are many small files as well.
     let threads = COLLECTORS * reading::threads();
+    let mut readers = reading::threads();
     let mut tally = Tally::default();
     let mut folders = HashSet::new();
     progress.begin(0);
@@ -132,7 +133,7 @@ pub fn survey(
         loop {
             let part = parts.next().unwrap_or_default();
             let mut done = 0;
-            let wrong = reading::read(root, &batches, part, &mut |bytes| {
+            let wrong = reading::read(root, &batches, part, &mut readers, &mut |bytes| {
                 done = bytes;
                 progress.set(told + bytes);
             });
