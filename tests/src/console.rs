@@ -300,11 +300,11 @@ fn without_escapes(text: &str) -> String {
     while let Some(char) = chars.next() {
         if char == '\x1b' && chars.peek() == Some(&'[') {
             chars.next();
-            // Parameters and intermediates up to the final byte.
-            for char in chars.by_ref() {
-                if ('\x40'..='\x7e').contains(&char) {
-                    break;
-                }
+            // Parameters and intermediates up to the final byte. Until that is there it is text: who waits for what stands in
+            // front of it would go on in the middle of it.
+            let is_final = |char| ('\x40'..='\x7e').contains(&char);
+            if !chars.any(is_final) {
+                plain.push('\x1b');
             }
         } else if char != '\r' {
             plain.push(char);
@@ -408,6 +408,8 @@ mod tests {
     #[test]
     fn colours_and_cursor_queries_are_taken_out() {
         assert_eq!(without_escapes("\x1b[1;32mok\x1b[0m\x1b[6n\r\n"), "ok\n");
+        assert_eq!(reply(b"\r\n# \x1b[6", "# "), None);
+        assert_eq!(reply(b"\r\n# \x1b[6n", "# "), Some(String::new()));
     }
 
     #[test]
