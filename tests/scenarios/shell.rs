@@ -140,6 +140,7 @@ fn crashes_leave_a_shell() {
             let before = console.run("echo $$")?;
             // A shell that is killed is a shell that ended.
             console.send("kill -KILL $$\n")?;
+            console.expect("here is a new one", SOON)?;
             console.wait_for_prompt(SOON)?;
             let after = console.run("echo $$")?;
             ensure!(before != after, "the shell was not started again");

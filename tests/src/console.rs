@@ -221,7 +221,8 @@ impl Console {
             match self.run_within("true", Duration::from_secs(5)) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => {}
+                // Of what was typed before, half a line may be left, with a quote that nothing closes.
+                Err(_) => self.send("\x03")?,
             }
         }
     }
