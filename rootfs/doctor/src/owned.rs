@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use kedge_packages::{Database, Digest, Entry, Package};
 use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
-use rustix::fs::FileType;
 
 use crate::compare::{excused, judge, rank};
 use crate::reading::{self, Batch, Devices, DiskOrder, Folders, Seen};
@@ -120,13 +119,7 @@ impl<'a> Contents<'a> {
         let seen = stat.as_ref().ok().copied();
         let judged = judge(self.root, accounts, entry, stat);
         if let (Some(digest), Some(stat)) = (judged.content, seen) {
-            let seen = Seen {
-                order: self.order.place(&entry.path, &stat, &mut self.folders),
-                inode: stat.st_ino,
-                size: stat.st_size as u64,
-                regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
-                suspect: false,
-            };
+            let seen = Seen::of(&entry.path, &stat, &mut self.folders, &mut self.order);
             let number = self.wanted.len() as u32;
             self.batch.push(number, &entry.path, digest, &seen);
             self.wanted.push((place, digest));

@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kedge_digest::{Algorithm, Digest};
+use rustix::fs::{FileType, Stat};
+
+use super::{DiskOrder, Folders, is_hole};
 
 /// A file whose content is to be compared.
 #[derive(Clone, Copy)]
@@ -41,6 +44,29 @@ pub(crate) struct Seen {
     pub(crate) size: u64,
     pub(crate) regular: bool,
     pub(crate) suspect: bool,
+}
+
+impl Seen {
+    /// What `stat`, of the path itself, says.
+    pub(crate) fn of(
+        path: &Path,
+        stat: &Stat,
+        folders: &mut Folders,
+        order: &mut DiskOrder,
+    ) -> Seen {
+        Seen {
+            order: order.place(path, stat, folders),
+            inode: stat.st_ino,
+            // What nobody reads is not counted as read.
+            size: if is_hole(stat) {
+                0
+            } else {
+                stat.st_size as u64
+            },
+            regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            suspect: false,
+        }
+    }
 }
 
 /// Some packages' files. It is emptied and filled again: room that grew and went would be three times of what is in it.

@@ -8,7 +8,8 @@ mod read;
 mod side_by_side;
 
 pub(crate) use batch::{Batch, Seen};
-pub(crate) use content::{BUFFER, check, is_hole, unreadable};
+use content::is_hole;
+pub(crate) use content::{BUFFER, check, unreadable};
 pub(crate) use folders::Folders;
 pub(crate) use order::{Devices, DiskOrder};
 pub(crate) use read::{Wrong, order, read, threads};

@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 
 use crate::Accounts;
 use crate::compare::{excused, judge};
-use crate::reading::{Batch, Devices, DiskOrder, Folders, Seen, is_hole};
+use crate::reading::{Batch, Devices, DiskOrder, Folders, Seen};
 
 /// What all threads together may collect: a hundred thousand files, so that all stays under 64 MB.
 pub(super) const MOST: usize = 12 << 20;
@@ -138,16 +138,8 @@ impl<'a> Collector<'a> {
         match judged.content {
             Some(digest) => {
                 let seen = Seen {
-                    order: order.place(&entry.path, &stat, folders),
-                    inode: stat.st_ino,
-                    // What nobody reads is not counted as read.
-                    size: if is_hole(&stat) {
-                        0
-                    } else {
-                        stat.st_size as u64
-                    },
-                    regular,
                     suspect,
+                    ..Seen::of(&entry.path, &stat, folders, order)
                 };
                 batch.push(package, &entry.path, digest, &seen);
             }
