@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use kedge_packages::{Database, Digest, Entry, Package};
@@ -131,12 +132,12 @@ impl<'a> Contents<'a> {
     fn read(self) -> Vec<(Place, Difference)> {
         let batches = [self.batch];
         let order = reading::order(&batches);
-        let wrong = reading::read(
+        let (_, wrong) = reading::read(
             self.root,
             &batches,
             &order,
             &mut reading::threads(),
-            &mut |_| {},
+            &mut |_, _| ControlFlow::Continue(()),
         );
         if interrupt::pressed_already() {
             // What was not read is not vouched for.

@@ -5,8 +5,9 @@
 //! an array answers several questions in the time of one.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -40,15 +41,18 @@ pub(crate) type Wrong = (u32, Box<Path>, Option<Difference>);
 /// Where a check is: which batch, which in it.
 pub(crate) type Place = (u16, u32);
 
-/// Reads the files at these places of the batches; `tick` gets the count of bytes now and then. `readers` is how many it begins
-/// with ([`threads`]), and how many it ended with: for what is read next.
+/// Reads the files at these places of the batches, from the first on, and returns how many of them it has read. `readers` is
+/// how many it begins with ([`threads`]), and how many it ended with: for what is read next.
+///
+/// `tick` gets the count of bytes, and of files that are wrong, at each of these and now and then. When it breaks, what was
+/// begun is ended, and nothing is begun any more.
 pub(crate) fn read(
     root: &Sysroot,
     batches: &[Batch],
     order: &[Place],
     readers: &mut usize,
-    tick: &mut dyn FnMut(u64),
-) -> Vec<Wrong> {
+    tick: &mut dyn FnMut(u64, usize) -> ControlFlow<()>,
+) -> (usize, Vec<Wrong>) {
     let done = Done::default();
     let next = AtomicUsize::new(0);
     let mut wrong = Vec::new();
@@ -69,8 +73,12 @@ pub(crate) fn read(
         let mut reader = Some(reader);
         let (mut glanced, mut ticked) = (Instant::now(), Instant::now());
         loop {
+            let mut news = false;
             match receiver.recv_timeout(GLANCE) {
-                Ok(News::Wrong(one)) => wrong.push(one),
+                Ok(News::Wrong(one)) => {
+                    wrong.push(one);
+                    news = true;
+                }
                 Ok(News::NothingLeft) => reader = None,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -84,14 +92,18 @@ pub(crate) fn read(
                     *readers += more;
                 }
             }
-            if ticked.elapsed() >= TICK {
+            if news || ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                tick(done.bytes.load(Ordering::Relaxed));
+                if tick(done.bytes.load(Ordering::Relaxed), wrong.len()).is_break() {
+                    done.enough.store(true, Ordering::Relaxed);
+                    reader = None;
+                }
             }
         }
     });
-    tick(done.bytes.load(Ordering::Relaxed));
-    wrong
+    // They have all ended: whether it is enough is of no interest any more.
+    let _ = tick(done.bytes.load(Ordering::Relaxed), wrong.len());
+    (next.into_inner().min(order.len()), wrong)
 }
 
 /// One a core.
@@ -107,6 +119,8 @@ pub(super) struct Done {
     bytes: AtomicU64,
     /// Reads that took longer than [`WAITED`].
     waits: AtomicUsize,
+    /// No more files are begun.
+    enough: AtomicBool,
 }
 
 impl Done {
@@ -216,6 +230,9 @@ impl<'a> Reader<'a> {
     /// The next file, out of neighbours that this thread alone reads.
     fn next(&self, queue: &mut &'a [Place]) -> Option<Place> {
         if queue.is_empty() {
+            if self.done.enough.load(Ordering::Relaxed) {
+                return None;
+            }
             let from = self.next.fetch_add(self.neighbours, Ordering::Relaxed);
             let rest = self.order.get(from..).unwrap_or_default();
             *queue = &rest[..rest.len().min(self.neighbours)];

@@ -10,6 +10,7 @@ mod report;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kedge_packages::{Database, Digest, Entry, Kind};
 use kedge_progress::{Progress, interrupt};
@@ -27,8 +28,10 @@ pub use report::{as_json, lines, main};
 const COLLECTORS: usize = 4;
 /// The most damaged files that are held until they are told, at about a kilobyte each.
 const MOST_FOUND: usize = 8 << 10;
-/// Files that are read before what was found is told; a test has less of them.
-const MOST_AT_ONCE: usize = if cfg!(test) { 3 } else { MOST_FOUND };
+/// Damaged files that are told together; a test has less of them.
+const AT_ONCE: usize = if cfg!(test) { 3 } else { MOST_FOUND };
+/// Who waits this long is told what was found so far.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Folders of which is kept that they were told.
 const MOST_FOLDERS: usize = 4 << 10;
 
@@ -127,17 +130,20 @@ pub fn survey(
         let share = collector.begun() as f64 / collector.total() as f64;
         progress.expect((tally.bytes as f64 / share) as u64);
         let order = reading::order(&batches);
-        let mut told = before;
-        // What is found takes more room than what is looked for, and all may be damaged.
-        let mut parts = order.chunks(MOST_AT_ONCE);
+        let (mut rest, mut told) = (order.as_slice(), before);
         loop {
-            let part = parts.next().unwrap_or_default();
-            let mut done = 0;
-            let wrong = reading::read(root, &batches, part, &mut readers, &mut |bytes| {
+            let (mut done, since) = (0, Instant::now());
+            // What is found takes more room than what is looked for, and all may be damaged.
+            let mut tick = |bytes, found| {
                 done = bytes;
                 progress.set(told + bytes);
-            });
-            told += done;
+                match found >= AT_ONCE || (found > 0 && since.elapsed() > PATIENCE) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            let (read, wrong) = reading::read(root, &batches, rest, &mut readers, &mut tick);
+            (rest, told) = (&rest[read..], told + done);
             if interrupt::pressed_already() {
                 progress.clear();
                 return Err(Error::Interrupted);
@@ -149,7 +155,7 @@ pub fn survey(
                     return Ok(tally);
                 }
             }
-            if parts.len() == 0 {
+            if rest.is_empty() {
                 break;
             }
         }
