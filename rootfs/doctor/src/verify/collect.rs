@@ -1,6 +1,7 @@
 //! The first pass: what the databases say, beside what can be told without reading a file.
 
 use std::ops::ControlFlow;
+use std::slice::IterMut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,14 @@ use crate::compare::{excused, judge};
 use crate::reading::{Batch, Devices, DiskOrder, Folders, Seen};
 
 /// What all threads together may collect: a hundred thousand files, so that all stays under 64 MB.
-pub(super) const MOST: usize = 12 << 20;
+const MOST: usize = 12 << 20;
+/// What one of them fills at a time: when there is little room left, it is for whoever has something to put into it.
+const A_BATCH: usize = 256 << 10;
+
+/// Room for all that may be collected.
+pub(super) fn room() -> Vec<Batch> {
+    (0..MOST / A_BATCH).map(|_| Batch::new(A_BATCH)).collect()
+}
 
 /// All packages of all databases, counted through.
 pub(super) struct Collector<'a> {
@@ -79,14 +87,27 @@ impl<'a> Collector<'a> {
         None
     }
 
-    /// Takes one package after the other, until there are no more or the batch is full.
-    pub(super) fn collect(&self, batch: &mut Batch) {
-        batch.clear();
+    /// Fills batches, by so many threads, until all are full or there are no more packages.
+    pub(super) fn fill(&self, batches: &mut [Batch], threads: usize) {
+        batches.iter_mut().for_each(Batch::clear);
+        let empty = Mutex::new(batches.iter_mut());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| self.collect(&empty));
+            }
+        });
+    }
+
+    /// Takes one package after the other, and one batch after the other.
+    fn collect(&self, empty: &Mutex<IterMut<Batch>>) {
+        let another = || empty.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(mut batch) = another() else { return };
         let mut places = Places {
             folders: Folders::new(self.root),
             order: DiskOrder::new(&self.devices),
         };
-        while !batch.is_full() && !interrupt::pressed_already() {
+        let mut more = false;
+        while !more && !interrupt::pressed_already() {
             let rest = self.rest().pop();
             let (number, from) =
                 rest.unwrap_or_else(|| (self.next.fetch_add(1, Ordering::Relaxed), 0));
@@ -94,16 +115,21 @@ impl<'a> Collector<'a> {
                 break;
             };
             let database = &self.databases[database];
-            // How many were looked at, and whether there are more than that.
-            let (mut count, mut more) = (0, false);
+            // How many were looked at.
+            let mut count = 0;
             let read = database.entries_until(index, &mut |entry| {
                 if interrupt::pressed_already() {
                     return ControlFlow::Break(());
                 }
                 if count >= from {
-                    more = batch.is_full();
-                    if more {
-                        return ControlFlow::Break(());
+                    if batch.is_full() {
+                        match another() {
+                            Some(next) => batch = next,
+                            None => {
+                                more = true;
+                                return ControlFlow::Break(());
+                            }
+                        }
                     }
                     self.look(number as u32, &entry, &mut places, batch);
                 }
@@ -112,8 +138,7 @@ impl<'a> Collector<'a> {
             });
             if more {
                 self.rest().push((number, count));
-            }
-            if let (Err(error), 0) = (read, from) {
+            } else if let Err(error) = read {
                 let name = database.packages().get(index).map(|p| p.name.as_str());
                 let name = name.unwrap_or("?");
                 batch

@@ -113,11 +113,9 @@ pub fn survey(
     let mut tally = Tally::default();
     let mut folders = HashSet::new();
     progress.begin(0);
-    let mut batches: Vec<Batch> = (0..threads)
-        .map(|_| Batch::new(collect::MOST / threads))
-        .collect();
+    let mut batches = collect::room();
     while !collector.is_done() {
-        collect(&collector, &mut batches);
+        collector.fill(&mut batches, threads);
         let before = tally.bytes;
         for batch in &batches {
             tally.paths += batch.paths;
@@ -207,14 +205,6 @@ fn is_told_by(told: &Damaged, one: &Damaged) -> bool {
         among || matches!(told.differences.first(), Some(Difference::Missing))
     };
     one.differences.iter().all(same)
-}
-
-fn collect(collector: &Collector, batches: &mut [Batch]) {
-    std::thread::scope(|scope| {
-        for batch in batches {
-            scope.spawn(|| collector.collect(batch));
-        }
-    });
 }
 
 /// What differs, by package and path.

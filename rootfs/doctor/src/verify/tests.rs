@@ -404,7 +404,7 @@ fn a_batch_is_bounded_and_misses_nothing() {
     let (mut rounds, mut files) = (0, 0);
     let mut batches = [Batch::new(2 << 20), Batch::new(2 << 20)];
     while !collector.is_done() {
-        collect(&collector, &mut batches);
+        collector.fill(&mut batches, 3);
         let weight: usize = batches.iter().map(Batch::weight).sum();
         // One file of a package that does not fit is looked at, and the others the next time.
         assert!(weight < (4 << 20) + 2000, "{weight}");
