@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kedge_elf::{Finding, Part, check, parts};
 use kedge_tests::child::output;
 use kedge_tests::{Chance, Folder, ImageTool, Tree, Victim, scenario};
@@ -21,6 +21,9 @@ const CORRUPTIONS: usize = 200;
 
 /// Of so many, one is of whole blocks and the others are of one bit.
 const BLOCKS: usize = 4;
+
+/// How much is done of each kind that can be proven.
+const PROVEN: u64 = 30;
 
 /// How many bits are flipped in each part for the count.
 const SAMPLES: u64 = 400;
@@ -96,9 +99,7 @@ fn corrupt(chance: &mut Chance, object: &Object, blocks: bool) -> (String, Vec<u
                 "zeroed"
             }
             1 => {
-                let kept = bytes[range(one)].to_vec();
-                bytes.copy_within(range(other), one * size);
-                bytes[range(other)].copy_from_slice(&kept);
+                exchange(&mut bytes, range(one), range(other));
                 "swapped"
             }
             _ => {
@@ -115,6 +116,13 @@ fn corrupt(chance: &mut Chance, object: &Object, blocks: bool) -> (String, Vec<u
     }
 }
 
+/// Puts two blocks of one length into each other's place.
+fn exchange(bytes: &mut [u8], one: Range<usize>, other: Range<usize>) {
+    let kept = bytes[one.clone()].to_vec();
+    bytes.copy_within(other.clone(), one.start);
+    bytes[other].copy_from_slice(&kept);
+}
+
 /// A copy with one bit flipped.
 fn flipped(chance: &mut Chance, bytes: &[u8], within: &Range<u64>) -> Vec<u8> {
     let at = within.start + chance.below(within.end - within.start);
@@ -123,13 +131,25 @@ fn flipped(chance: &mut Chance, bytes: &[u8], within: &Range<u64>) -> Vec<u8> {
     bytes
 }
 
-/// Asks `doctor` about sshd: the paths of what is not as the database says.
-fn doctor(kedge: &ImageTool, tree: &Tree) -> Result<Vec<String>> {
+/// Asks `doctor` about sshd: what is wrong.
+fn troubles(kedge: &ImageTool, tree: &Tree) -> Result<Vec<Value>> {
     let said = kedge.run(&["doctor", "--json", tree.text()?, SSHD], PATIENCE)?;
     let status = said.status;
-    let answer: Value = serde_json::from_slice(&said.stdout)
+    let mut answer: Value = serde_json::from_slice(&said.stdout)
         .with_context(|| format!("doctor ended with {status:?}: {}", said.stderr))?;
-    let troubles = answer["troubles"].as_array().context("no troubles")?;
+    let Value::Array(troubles) = answer["troubles"].take() else {
+        bail!("no troubles in {answer}");
+    };
+    ensure!(
+        status == Some(i32::from(!troubles.is_empty())),
+        "it ended with {status:?}: {troubles:?}"
+    );
+    Ok(troubles)
+}
+
+/// The paths of what is not as the database says.
+fn doctor(kedge: &ImageTool, tree: &Tree) -> Result<Vec<String>> {
+    let troubles = troubles(kedge, tree)?;
     let by_database = troubles.iter().filter(|trouble| {
         let differences = trouble["differences"].as_array();
         differences.is_some_and(|list| !list.is_empty())
@@ -137,10 +157,6 @@ fn doctor(kedge: &ImageTool, tree: &Tree) -> Result<Vec<String>> {
     let names = by_database
         .filter_map(|trouble| Some(trouble["path"].as_str()?.strip_prefix('/')?.to_owned()))
         .collect();
-    ensure!(
-        status == Some(i32::from(!troubles.is_empty())),
-        "it ended with {status:?}: {answer}"
-    );
     Ok(names)
 }
 
@@ -169,6 +185,71 @@ fn each_of_200_is_found_by_the_database() {
             *kinds.entry(what).or_default() += 1;
         }
         println!("{CORRUPTIONS} in {} files: {kinds:?}", objects.len());
+        fs::remove_dir_all(tree.path())?;
+        Ok(())
+    });
+}
+
+/// What was done is told with its place, proven by the checksum.
+#[test]
+fn what_was_done_is_told_where_it_can_be_proven() {
+    scenario(|folder: &Folder| {
+        let kedge = ImageTool::extract(folder.path())?;
+        let tree = Victim::server()?.tree(&folder.path().join("tree"))?;
+        let objects = closure(&tree)?;
+        let mut chance = Chance::told(2);
+        // Whether it says so, and nothing else that is as sure.
+        let told = |object: &Object, bytes: &[u8], words: &[String]| -> Result<bool> {
+            tree.write(&object.name, bytes)?;
+            let said = troubles(&kedge, &tree)?;
+            tree.write(&object.name, &object.bytes)?;
+            let facts = said
+                .iter()
+                .filter_map(|trouble| trouble["facts"].as_array());
+            let texts = facts.flatten().filter_map(|fact| fact["text"].as_str());
+            let mut proofs = texts.filter(|text| text.contains("undone, the content is what"));
+            let proven = proofs.next();
+            let right = proven.is_none_or(|text| words.iter().all(|word| text.contains(word)));
+            ensure!(right, "{words:?} of {}: {said:?}", object.name);
+            Ok(proven.is_some())
+        };
+        let mut shares = Vec::new();
+        let mut flips = 0;
+        for _ in 0..PROVEN {
+            let object = chance.one(&objects);
+            let relocations = object.parts.iter();
+            let relocations: Vec<_> = relocations
+                .filter(|(part, _)| *part == Part::Relocations)
+                .collect();
+            let (_, range) = chance.one(&relocations);
+            let bytes = flipped(&mut chance, &object.bytes, range);
+            let at = bytes.iter().zip(&object.bytes).position(|(a, b)| a != b);
+            let at = format!("{:#x} was flipped", at.context("nothing was flipped")?);
+            flips += u64::from(told(object, &bytes, &[at])?);
+        }
+        shares.push(("flipped bits of relocations", flips, 80));
+        for (size, share) in [(4096, 60), (512, 20)] {
+            let mut exchanges = 0;
+            for _ in 0..PROVEN {
+                let object = chance.one(&objects);
+                let count = (object.bytes.len() / size) as u64;
+                let (bytes, places) = loop {
+                    let mut block = || chance.below(count) as usize * size;
+                    let (one, other) = (block(), block());
+                    let mut bytes = object.bytes.clone();
+                    exchange(&mut bytes, one..one + size, other..other + size);
+                    if bytes != object.bytes {
+                        break (bytes, [one, other]);
+                    }
+                };
+                let words = places.map(|at| format!("at {at:#x}"));
+                exchanges += u64::from(told(object, &bytes, &words)?);
+            }
+            shares.push(("exchanged blocks", exchanges, share));
+        }
+        println!("of {PROVEN} each: {shares:?} (told, asked for in per cent)");
+        let enough = |&(_, told, share): &(&str, u64, u64)| told * 100 >= PROVEN * share;
+        ensure!(shares.iter().all(enough), "{shares:?}");
         fs::remove_dir_all(tree.path())?;
         Ok(())
     });

@@ -28,7 +28,7 @@ const MOST_PADDING: usize = BLOCK + 8;
 
 /// What is known of one content so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lane([u32; 4]);
+pub(crate) struct Lane([u32; 4]);
 
 impl Default for Lane {
     /// Nothing hashed yet (section 3.3).
@@ -38,6 +38,25 @@ impl Default for Lane {
 }
 
 impl Lane {
+    /// Adds contents of one length, whole blocks of MD5, each to its lane.
+    pub(crate) fn add_all(lanes: &mut [Lane], contents: &[&[u8]]) {
+        let count = contents.first().map_or(0, |first| first.len() / BLOCK);
+        let mut lanes: Vec<&mut Lane> = lanes.iter_mut().collect();
+        hash(&mut lanes, contents, count);
+    }
+
+    /// The digest of a content of `length` bytes, of which the last ones are still to be added.
+    pub(crate) fn end(mut self, last: &[u8], length: u64) -> Digest {
+        let mut room = last.to_vec();
+        room.resize(last.len() + MOST_PADDING, 0);
+        let padding = pad(length, &mut room[last.len()..]);
+        Lane::add_all(
+            std::slice::from_mut(&mut self),
+            &[&room[..last.len() + padding]],
+        );
+        self.finish()
+    }
+
     /// The digest, when what [`pad`] wrote was hashed too.
     fn finish(self) -> Digest {
         let mut digest = [0; 16];

@@ -4,6 +4,7 @@
 //! compared for damage.
 
 pub mod lanes;
+pub mod variants;
 
 use std::fmt;
 

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kedge_elf::{Finding, Severity};
-use kedge_packages::{Database, Kind};
+use kedge_packages::{Database, Digest, Kind};
 use kedge_sysroot::{Error, Sysroot, kind_name};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use crate::closure::LONGEST_OBJECT;
 use crate::compare::cannot_open;
 use crate::owned::{Owned, owners};
-use crate::{Accounts, Difference, memory, reading};
+use crate::{Accounts, Difference, memory, reading, undone};
 
 /// A disk's blocks and a file system's: what a disk loses is a multiple of these.
 const BLOCK: usize = 4096;
@@ -117,7 +118,7 @@ pub fn examine(
         Some(error) => Err(error),
         None => {
             let owned = owned.into_iter().next().unwrap_or_default();
-            Ok(look(root, path, owned))
+            Ok(look(root, path, owned, &mut undone::PATIENCE.clone()))
         }
     }
 }
@@ -131,12 +132,14 @@ pub fn examine_all(
     complaints: &mut Vec<kedge_packages::Error>,
 ) -> Vec<Examined> {
     let owned = owners(root, databases, accounts, paths, complaints);
+    let mut patience = undone::PATIENCE;
     let both = paths.iter().zip(owned);
-    both.map(|(path, owned)| look(root, path, owned)).collect()
+    both.map(|(path, owned)| look(root, path, owned, &mut patience))
+        .collect()
 }
 
-/// The file itself.
-fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
+/// The file itself; what was done to it is looked for as long as there is `patience`.
+fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>, patience: &mut Duration) -> Examined {
     let path = path.strip_prefix("/").unwrap_or(path);
     let vouched = |owned: &Owned| {
         let content =
@@ -166,7 +169,7 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>) -> Examined {
                 FileType::RegularFile if is_link(root, path) => {}
                 // However odd it is, that is how it was made.
                 FileType::RegularFile if examined.proven => {}
-                FileType::RegularFile => inside(root, &stat, &mut examined),
+                FileType::RegularFile => inside(root, &stat, &mut examined, patience),
                 FileType::Directory => {}
                 _ => examined.say(Gravity::Fatal, format!("it is a {}", kind_name(kind))),
             }
@@ -192,6 +195,18 @@ impl Examined {
         self.oddities.push(Oddity { gravity, text });
     }
 
+    /// What content it must have, where it has other content of the same length, as far as that is known.
+    fn must(&self) -> Option<Digest> {
+        let differences = || self.owned.iter().flat_map(|owned| &owned.differences);
+        if differences().any(|d| matches!(d, Difference::Size { .. })) {
+            return None;
+        }
+        differences().find_map(|difference| match difference {
+            Difference::Content { is: Some(_), must } => Some(*must),
+            _ => None,
+        })
+    }
+
     fn has(&self, of: impl Fn(&Difference) -> bool) -> bool {
         self.owned
             .iter()
@@ -200,7 +215,7 @@ impl Examined {
 }
 
 /// The content of a regular file.
-fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
+fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined, patience: &mut Duration) {
     if examined.has(|d| matches!(d, Difference::Unreadable { .. })) {
         return;
     }
@@ -230,11 +245,17 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined) {
     };
     if kedge_elf::is_elf(&bytes) {
         examined.elf = kedge_elf::check(&bytes);
-        if examined.elf.is_empty() {
-            by_hand(&bytes, examined);
-        }
     } else {
         zeros(&bytes, examined);
+    }
+    let proof = examined
+        .must()
+        .and_then(|must| undone::look_for(&bytes, must, &examined.elf, patience));
+    if let Some(change) = proof {
+        let text = format!("{change}: undone, the content is what the package says");
+        examined.say(Gravity::Damaged, text);
+    } else if examined.elf.is_empty() && kedge_elf::is_elf(&bytes) {
+        by_hand(&bytes, examined);
     }
 }
 

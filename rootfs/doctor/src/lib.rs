@@ -36,6 +36,7 @@ pub mod shown;
 mod system;
 mod tmpfiles;
 mod trouble;
+mod undone;
 mod uses;
 #[cfg(test)]
 mod uses_tests;

@@ -7,6 +7,7 @@ pub mod blocks;
 mod check;
 mod finding;
 mod machine;
+mod misplaced;
 mod notes;
 mod object;
 mod parts;
@@ -15,6 +16,7 @@ mod view;
 
 pub use check::check;
 pub use finding::{Finding, Part, Severity};
+pub use misplaced::{Misplaced, misplaced};
 pub use object::{Object, VersionNeeded, is_elf};
 pub use parts::parts;
 

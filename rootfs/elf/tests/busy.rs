@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use kedge_elf::{Object, blocks, check, parts};
+use kedge_elf::{Object, blocks, check, misplaced, parts};
 
 /// Seconds of this thread's own on a processor: whoever else is at work here does not count.
 const PATIENCE: f64 = 20.0;
@@ -224,4 +224,35 @@ fn only_one_of_many_lists_of_folders_is_kept() {
     let bytes = library(&dynamic, 1, &tables);
     assert_eq!(Object::read(&bytes).unwrap().rpath.len(), 4096);
     ends(&bytes);
+}
+
+/// Blocks that call astray, each of which would have to be tried in tens of thousands of places.
+#[test]
+fn calls_that_lead_astray_are_not_tried_everywhere() {
+    let mut bytes = fs::read("/usr/lib/x86_64-linux-gnu/libc.so.6").unwrap();
+    let programs = usize::from(u16::from_le_bytes(bytes[56..58].try_into().unwrap()));
+    let executed = (0..programs)
+        .map(|number| 64 + 56 * number)
+        .find(|&at| bytes[at..at + 8] == [1, 0, 0, 0, 5, 0, 0, 0])
+        .unwrap();
+    bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    // Few enough for the file to be believed.
+    for number in 0..40u32 {
+        for call in 0..15u32 {
+            bytes.push(0xe8);
+            bytes.extend((0x0010_0001 + 4096 * number + 64 * call).to_le_bytes());
+        }
+        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    }
+    bytes.resize(bytes.len() + (64 << 20), 0);
+    let start = u64::from_le_bytes(bytes[executed + 8..executed + 16].try_into().unwrap());
+    let length = bytes.len() as u64 - start;
+    for field in [32, 40] {
+        bytes[executed + field..executed + field + 8].copy_from_slice(&length.to_le_bytes());
+    }
+    let started = seconds();
+    assert_eq!(misplaced(&bytes), []);
+    let took = seconds() - started;
+    println!("{} bytes took {took} s", bytes.len());
+    assert!(took < PATIENCE, "it took {took} s");
 }

@@ -54,6 +54,13 @@ impl<'a> Frames<'a> {
         frames
     }
 
+    /// Where functions begin, sorted.
+    pub(crate) fn functions(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = (0..self.count).filter_map(|i| self.function(i)).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Where the function of an entry begins.
     fn function(&self, index: u64) -> Option<u64> {
         let relative = self.view.u32(self.first + index * ENTRY_SIZE)? as i32;

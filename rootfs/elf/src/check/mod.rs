@@ -21,6 +21,7 @@ mod tables;
 mod versions;
 
 use crate::blocks::zeroed_in;
+use crate::misplaced::misplaced_in;
 use crate::view::{MAGIC, View};
 use crate::{Finding, Part};
 use findings::Findings;
@@ -52,6 +53,7 @@ pub fn check(bytes: &[u8]) -> Vec<Finding> {
     layout::check(&view, &mut findings);
     let frames = frames::Frames::read(&view);
     zeroes(&view, &frames, &mut findings);
+    places(&view, &frames, &mut findings);
     frames::check(&view, &frames, &mut findings);
     if view.is_debug_file() || !view.is_for_linux() {
         return findings.finish();
@@ -76,6 +78,20 @@ fn zeroes(view: &View<'_>, frames: &frames::Frames<'_>, findings: &mut Findings)
             zeros.alignment()
         );
         findings.damage(Part::Content, zeros.bytes, text);
+    }
+}
+
+/// Blocks of code where others belong.
+fn places(view: &View<'_>, frames: &frames::Frames<'_>, findings: &mut Findings) {
+    let sure = misplaced_in(view, frames)
+        .into_iter()
+        .filter(|one| one.sure);
+    for one in sure {
+        let text = format!(
+            "{one}, by where their calls lead; {} bytes are a block of a disk",
+            one.alignment()
+        );
+        findings.damage(Part::Content, one.bytes, text);
     }
 }
 

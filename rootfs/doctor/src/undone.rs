@@ -1,0 +1,335 @@
+//! What was done to a file, proven: undone, its content has the checksum that it must have.
+//!
+//! Tried is what disks and memory do: two blocks in each other's place, and a bit that was flipped where the ELF checks found
+//! something. Flipped bits elsewhere are too many, and so are pairs of blocks in a long file: it ends when its time is over.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kedge_digest::lanes::LANES;
+use kedge_digest::variants::{Original, Replaced};
+use kedge_elf::{Finding, Misplaced, misplaced};
+use kedge_packages::Digest;
+use kedge_progress::interrupt;
+
+use crate::reading;
+
+/// All files of one question together: nobody waits longer for what is only good to know.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What file systems and newer disks read and write at least, and what older disks do.
+const SIZES: [usize; 2] = [4096, 512];
+
+/// A flipped bit makes no more findings, and each of so many bytes.
+const FEW_FINDINGS: usize = 4;
+const FEW_BYTES: u64 = 64;
+/// Blocks with findings that are tried in all places.
+const FEW_BLOCKS: usize = 4;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// What is at these offsets is in each other's place.
+    Exchanged {
+        first: usize,
+        second: usize,
+        length: usize,
+    },
+    /// This bit of the byte at an offset is not as it was.
+    Flipped { at: usize, bit: u8 },
+}
+
+/// "the 4096 bytes at 0x47000 and those at 0x91000 are in each other's place".
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Change::Exchanged {
+                first,
+                second,
+                length,
+            } => write!(
+                f,
+                "the {length} bytes at {first:#x} and those at {second:#x} are in each other's place, blocks of a disk"
+            ),
+            Change::Flipped { at, bit } => {
+                write!(
+                    f,
+                    "bit {bit} of the byte at {at:#x} was flipped, and nothing else"
+                )
+            }
+        }
+    }
+}
+
+/// Looks for it for as long as `patience` says, and takes what it took from it.
+pub(crate) fn look_for(
+    bytes: &[u8],
+    must: Digest,
+    findings: &[Finding],
+    patience: &mut Duration,
+) -> Option<Change> {
+    let began = Instant::now();
+    let misplaced = misplaced(bytes);
+    let mut found = None;
+    for (size, parts) in SIZES.into_iter().zip([2, 1]) {
+        let left = patience.saturating_sub(began.elapsed());
+        if bytes.len() < size || left.is_zero() {
+            continue;
+        }
+        let original = Original::new(bytes, size, must.algorithm());
+        let search = Search {
+            original: &original,
+            size,
+            must,
+            until: Instant::now() + left / parts,
+        };
+        found = search.run(&mut candidates(bytes, size, findings, &misplaced));
+        if found.is_some() {
+            break;
+        }
+    }
+    *patience = patience.saturating_sub(began.elapsed());
+    found
+}
+
+/// What may have been done, the likelier first.
+fn candidates<'a>(
+    bytes: &[u8],
+    size: usize,
+    findings: &'a [Finding],
+    misplaced: &'a [Misplaced],
+) -> impl Iterator<Item = Change> + Send + 'a {
+    let count = bytes.len() / size;
+    let by_calls = misplaced.iter().filter_map(move |one| {
+        let (at, end) = (one.bytes.start as usize, one.bytes.end as usize);
+        let (length, belongs) = (end - at, one.belongs as usize);
+        let places = [at, belongs, length];
+        let fits = at.abs_diff(belongs) >= length && places.iter().all(|p| p.is_multiple_of(size));
+        fits.then(|| Change::Exchanged {
+            first: at.min(belongs),
+            second: at.max(belongs),
+            length,
+        })
+    });
+    let told = || findings.iter().map(|finding| finding.bytes.clone());
+    let few = findings.len() <= FEW_FINDINGS;
+    let bits = told()
+        .filter(move |bytes| few && bytes.end.saturating_sub(bytes.start) <= FEW_BYTES)
+        .flatten()
+        .map(|at| at as usize)
+        .filter(move |at| *at < count * size)
+        .flat_map(|at| (0..8).map(move |bit| Change::Flipped { at, bit }));
+    let blocks = told().filter(|bytes| !bytes.is_empty());
+    let mut blocks: Vec<usize> = blocks.map(|bytes| bytes.start as usize / size).collect();
+    blocks.dedup();
+    blocks.retain(|block| *block < count);
+    blocks.truncate(FEW_BLOCKS);
+    let exchanged = move |one: usize, other: usize| Change::Exchanged {
+        first: one.min(other) * size,
+        second: one.max(other) * size,
+        length: size,
+    };
+    let with_these = blocks
+        .into_iter()
+        .flat_map(move |block| (0..count).map(move |other| exchanged(block, other)));
+    let all = (1..count).flat_map(move |apart| {
+        (0..count - apart).map(move |first| exchanged(first, first + apart))
+    });
+    by_calls.chain(bits).chain(with_these).chain(all)
+}
+
+/// One way to cut a file into blocks.
+struct Search<'a> {
+    original: &'a Original<'a>,
+    size: usize,
+    must: Digest,
+    until: Instant,
+}
+
+impl Search<'_> {
+    /// On all cores.
+    fn run(&self, candidates: &mut (dyn Iterator<Item = Change> + Send)) -> Option<Change> {
+        let candidates = Mutex::new(candidates);
+        let found = Mutex::new(None);
+        let lock = |of| Mutex::lock(of).unwrap_or_else(PoisonError::into_inner);
+        std::thread::scope(|scope| {
+            for _ in 0..reading::threads() {
+                scope.spawn(|| {
+                    while Instant::now() < self.until
+                        && !interrupt::pressed_already()
+                        && lock(&found).is_none()
+                    {
+                        let some = self
+                            .some(&mut **candidates.lock().unwrap_or_else(PoisonError::into_inner));
+                        if some.is_empty() {
+                            break;
+                        }
+                        if let Some(change) = self.among(&some) {
+                            *lock(&found) = Some(change);
+                        }
+                    }
+                });
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As many as are hashed at once, without those that change nothing.
+    fn some(&self, candidates: &mut dyn Iterator<Item = Change>) -> Vec<Change> {
+        candidates
+            .filter(|change| self.changes(change))
+            .take(LANES)
+            .collect()
+    }
+
+    fn changes(&self, change: &Change) -> bool {
+        match *change {
+            Change::Flipped { .. } => true,
+            Change::Exchanged {
+                first,
+                second,
+                length,
+            } => {
+                let block = |at: usize| self.original.block(at / self.size);
+                (0..length)
+                    .step_by(self.size)
+                    .any(|into| block(first + into) != block(second + into))
+            }
+        }
+    }
+
+    /// The one of them that was it.
+    fn among(&self, some: &[Change]) -> Option<Change> {
+        let flipped: Vec<Vec<u8>> = some.iter().map(|change| self.flipped(change)).collect();
+        let variants: Vec<Replaced> = some
+            .iter()
+            .zip(&flipped)
+            .map(|(change, flipped)| self.undone(change, flipped))
+            .collect();
+        let digests = self.original.digests(&variants);
+        let at = digests.into_iter().position(|digest| digest == self.must)?;
+        some.get(at).copied()
+    }
+
+    /// The block of a flipped bit as it was.
+    fn flipped(&self, change: &Change) -> Vec<u8> {
+        match *change {
+            Change::Flipped { at, bit } => {
+                let mut block = self.original.block(at / self.size).to_vec();
+                block[at % self.size] ^= 1 << bit;
+                block
+            }
+            Change::Exchanged { .. } => Vec::new(),
+        }
+    }
+
+    fn undone<'b>(&'b self, change: &Change, flipped: &'b [u8]) -> Replaced<'b> {
+        match *change {
+            Change::Flipped { at, .. } => vec![(at / self.size, flipped)],
+            Change::Exchanged {
+                first,
+                second,
+                length,
+            } => {
+                let numbers = (0..length / self.size)
+                    .map(|into| (first / self.size + into, second / self.size + into));
+                let both = |(a, b)| [(a, self.original.block(b)), (b, self.original.block(a))];
+                numbers.flat_map(both).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use kedge_digest::{Algorithm, Hasher};
+    use kedge_elf::{Part, Severity};
+
+    use super::*;
+
+    fn content() -> Vec<u8> {
+        let mut state = 7u32;
+        let byte = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..50_000).map(byte).collect()
+    }
+
+    fn digest(bytes: &[u8], algorithm: Algorithm) -> Digest {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    fn exchange(bytes: &mut [u8], first: usize, second: usize, length: usize) {
+        let (front, back) = bytes.split_at_mut(second);
+        front[first..first + length].swap_with_slice(&mut back[..length]);
+    }
+
+    #[test]
+    fn two_blocks_in_each_others_place_are_found_by_the_checksum_alone() {
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
+            let must = digest(&content(), algorithm);
+            for (first, second, length) in
+                [(4096, 40_960, 4096), (0, 4096, 4096), (1024, 48_640, 512)]
+            {
+                let mut bytes = content();
+                exchange(&mut bytes, first, second, length);
+                let mut patience = Duration::from_secs(60);
+                let found = look_for(&bytes, must, &[], &mut patience);
+                assert_eq!(
+                    found,
+                    Some(Change::Exchanged {
+                        first,
+                        second,
+                        length
+                    })
+                );
+                assert!(patience < Duration::from_secs(60));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_where_something_is_wrong() {
+        let must = digest(&content(), Algorithm::Md5);
+        let mut bytes = content();
+        bytes[9000] ^= 0x10;
+        let finding = |bytes: Range<u64>| Finding {
+            severity: Severity::Fatal,
+            part: Part::Relocations,
+            bytes,
+            text: String::new(),
+            linker_says: None,
+        };
+        let mut patience = Duration::from_secs(60);
+        // One that goes beyond the end of the file, as a hostile one may.
+        let findings = [finding(49_990..50_050), finding(8984..9008)];
+        let found = look_for(&bytes, must, &findings, &mut patience);
+        assert_eq!(found, Some(Change::Flipped { at: 9000, bit: 4 }));
+    }
+
+    #[test]
+    fn what_was_something_else_is_given_up_in_time() {
+        let must = digest(b"another", Algorithm::Md5);
+        let mut patience = Duration::from_millis(300);
+        let began = Instant::now();
+        assert_eq!(look_for(&content(), must, &[], &mut patience), None);
+        assert!(began.elapsed() < Duration::from_secs(30));
+        for length in [0, 1, 511, 512, 4097] {
+            let bytes = vec![0; length];
+            assert_eq!(
+                look_for(&bytes, must, &[], &mut Duration::from_secs(1)),
+                None
+            );
+        }
+        assert_eq!(
+            look_for(&content(), must, &[], &mut Duration::default()),
+            None
+        );
+    }
+}
