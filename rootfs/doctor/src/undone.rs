@@ -3,10 +3,12 @@
 //! Tried is what disks and memory do: two blocks in each other's place, and a bit that was flipped where the ELF checks found
 //! something. Flipped bits elsewhere are too many, and so are pairs of blocks in a long file: it ends when its time is over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kedge_digest::Hasher;
 use kedge_digest::lanes::LANES;
 use kedge_digest::variants::{Original, Replaced};
 use kedge_elf::{Finding, Misplaced, misplaced};
@@ -27,8 +29,14 @@ const FEW_BYTES: u64 = 64;
 /// Blocks with findings that are tried in all places.
 const FEW_BLOCKS: usize = 4;
 
+/// In a longer file there is no time for much, and what is known in front of each block takes memory.
+const LONGEST: usize = 64 << 20;
+
+/// So many bits are told one by one.
+const NAMED: usize = 4;
+
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// What is at these offsets is in each other's place.
     Exchanged {
@@ -36,14 +44,14 @@ pub(crate) enum Change {
         second: usize,
         length: usize,
     },
-    /// This bit of the byte at an offset is not as it was.
-    Flipped { at: usize, bit: u8 },
+    /// Of the bytes at these offsets the bits that are set are not as they were.
+    Flipped(Vec<(usize, u8)>),
 }
 
-/// "the 4096 bytes at 0x47000 and those at 0x91000 are in each other's place".
+/// "the 4096 bytes at 0x47000 and those at 0x91000 are in each other's place", "bit 5 of the byte at 0x4c020 was flipped".
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Change::Exchanged {
                 first,
                 second,
@@ -52,12 +60,45 @@ impl fmt::Display for Change {
                 f,
                 "the {length} bytes at {first:#x} and those at {second:#x} are in each other's place, blocks of a disk"
             ),
-            Change::Flipped { at, bit } => {
-                write!(
-                    f,
-                    "bit {bit} of the byte at {at:#x} was flipped, and nothing else"
-                )
+            Change::Flipped(bytes) => {
+                let bits = |&(at, mask): &(usize, u8)| {
+                    let set = (0..8).filter(move |bit| mask >> bit & 1 != 0);
+                    set.map(move |bit| (at, bit))
+                };
+                let all: Vec<(usize, u32)> = bytes.iter().flat_map(bits).collect();
+                let named = all.iter().take(NAMED);
+                let named: Vec<String> = named
+                    .map(|(at, bit)| format!("bit {bit} of the byte at {at:#x}"))
+                    .collect();
+                let named = named.join(", ");
+                match all.len() {
+                    1 => write!(f, "{named} was flipped, and nothing else"),
+                    count if count <= NAMED => {
+                        write!(f, "{count} bits were flipped, and nothing else: {named}")
+                    }
+                    count => write!(
+                        f,
+                        "{count} bits were flipped, and nothing else: {named}, ..."
+                    ),
+                }
             }
+        }
+    }
+}
+
+impl Change {
+    /// Makes of the damaged content what it was.
+    pub(crate) fn undo(&self, bytes: &mut [u8]) {
+        match self {
+            Change::Exchanged {
+                first,
+                second,
+                length,
+            } => {
+                let (front, back) = bytes.split_at_mut(*second);
+                front[*first..][..*length].swap_with_slice(&mut back[..*length]);
+            }
+            Change::Flipped(flipped) => flipped.iter().for_each(|(at, mask)| bytes[*at] ^= mask),
         }
     }
 }
@@ -70,8 +111,12 @@ pub(crate) fn look_for(
     patience: &mut Duration,
 ) -> Option<Change> {
     let began = Instant::now();
+    let known = flipped(bytes, findings);
+    let mut found = alone(bytes, must, &known);
+    if found.is_some() || patience.is_zero() || bytes.len() > LONGEST {
+        return found;
+    }
     let misplaced = misplaced(bytes);
-    let mut found = None;
     for (size, parts) in SIZES.into_iter().zip([2, 1]) {
         let left = patience.saturating_sub(began.elapsed());
         if bytes.len() < size || left.is_zero() {
@@ -84,7 +129,13 @@ pub(crate) fn look_for(
             must,
             until: Instant::now() + left / parts,
         };
-        found = search.run(&mut candidates(bytes, size, findings, &misplaced));
+        found = search.run(&mut candidates(
+            bytes.len() / size,
+            size,
+            findings,
+            &misplaced,
+            &known,
+        ));
         if found.is_some() {
             break;
         }
@@ -95,12 +146,12 @@ pub(crate) fn look_for(
 
 /// What may have been done, the likelier first.
 fn candidates<'a>(
-    bytes: &[u8],
+    count: usize,
     size: usize,
     findings: &'a [Finding],
     misplaced: &'a [Misplaced],
+    known: &'a [(usize, u8)],
 ) -> impl Iterator<Item = Change> + Send + 'a {
-    let count = bytes.len() / size;
     let by_calls = misplaced.iter().filter_map(move |one| {
         let (at, end) = (one.bytes.start as usize, one.bytes.end as usize);
         let (length, belongs) = (end - at, one.belongs as usize);
@@ -119,7 +170,17 @@ fn candidates<'a>(
         .flatten()
         .map(|at| at as usize)
         .filter(move |at| *at < count * size)
-        .flat_map(|at| (0..8).map(move |bit| Change::Flipped { at, bit }));
+        .flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)));
+    // What follows from the rest, and one bit more.
+    let whole = known.iter().all(|(at, _)| *at < count * size);
+    let bits = bits.flat_map(move |bit| {
+        let apart = whole && !known.is_empty() && known.iter().all(|(at, _)| *at != bit.0);
+        let with_known = apart.then(|| [known, &[bit]].concat());
+        [Some(vec![bit]), with_known]
+            .into_iter()
+            .flatten()
+            .map(Change::Flipped)
+    });
     let blocks = told().filter(|bytes| !bytes.is_empty());
     let mut blocks: Vec<usize> = blocks.map(|bytes| bytes.start as usize / size).collect();
     blocks.dedup();
@@ -137,6 +198,34 @@ fn candidates<'a>(
         (0..count - apart).map(move |first| exchanged(first, first + apart))
     });
     by_calls.chain(bits).chain(with_these).chain(all)
+}
+
+/// By which bits a file differs from what follows from the rest of it, in the order of its bytes.
+fn flipped(bytes: &[u8], findings: &[Finding]) -> Vec<(usize, u8)> {
+    let fields = findings.iter().filter_map(|finding| finding.must.as_ref());
+    let must = fields.flat_map(|field| (field.at as usize..).zip(&field.bytes));
+    let differ = must.filter_map(|(at, must)| {
+        let is = bytes.get(at)?;
+        (is != must).then_some((at, is ^ must))
+    });
+    let differ: BTreeMap<usize, u8> = differ.collect();
+    differ.into_iter().collect()
+}
+
+/// Whether these bits are all that was done.
+fn alone(bytes: &[u8], must: Digest, flipped: &[(usize, u8)]) -> Option<Change> {
+    if flipped.is_empty() {
+        return None;
+    }
+    let mut hasher = Hasher::new(must.algorithm());
+    let mut from = 0;
+    for &(at, mask) in flipped {
+        hasher.update(&bytes[from..at]);
+        hasher.update(&[bytes[at] ^ mask]);
+        from = at + 1;
+    }
+    hasher.update(&bytes[from..]);
+    (hasher.finish() == must).then(|| Change::Flipped(flipped.to_vec()))
 }
 
 /// One way to cut a file into blocks.
@@ -184,49 +273,48 @@ impl Search<'_> {
     }
 
     fn changes(&self, change: &Change) -> bool {
-        match *change {
-            Change::Flipped { .. } => true,
-            Change::Exchanged {
-                first,
-                second,
-                length,
-            } => {
-                let block = |at: usize| self.original.block(at / self.size);
-                (0..length)
-                    .step_by(self.size)
-                    .any(|into| block(first + into) != block(second + into))
-            }
-        }
+        let Change::Exchanged {
+            first,
+            second,
+            length,
+        } = *change
+        else {
+            return true;
+        };
+        let block = |at: usize| self.original.block(at / self.size);
+        let mut places = (0..length).step_by(self.size);
+        places.any(|into| block(first + into) != block(second + into))
     }
 
     /// The one of them that was it.
     fn among(&self, some: &[Change]) -> Option<Change> {
-        let flipped: Vec<Vec<u8>> = some.iter().map(|change| self.flipped(change)).collect();
-        let variants: Vec<Replaced> = some
-            .iter()
-            .zip(&flipped)
-            .map(|(change, flipped)| self.undone(change, flipped))
+        let mended: Vec<_> = some.iter().map(|change| self.mended(change)).collect();
+        let variants = some.iter().zip(&mended);
+        let variants: Vec<Replaced> = variants
+            .map(|(change, mended)| self.undone(change, mended))
             .collect();
         let digests = self.original.digests(&variants);
         let at = digests.into_iter().position(|digest| digest == self.must)?;
-        some.get(at).copied()
+        some.get(at).cloned()
     }
 
-    /// The block of a flipped bit as it was.
-    fn flipped(&self, change: &Change) -> Vec<u8> {
-        match *change {
-            Change::Flipped { at, bit } => {
-                let mut block = self.original.block(at / self.size).to_vec();
-                block[at % self.size] ^= 1 << bit;
-                block
+    /// The blocks of flipped bits as they were.
+    fn mended(&self, change: &Change) -> BTreeMap<usize, Vec<u8>> {
+        let mut mended = BTreeMap::new();
+        if let Change::Flipped(bytes) = change {
+            for (at, mask) in bytes {
+                let number = at / self.size;
+                let block = mended.entry(number);
+                block.or_insert_with(|| self.original.block(number).to_vec())[at % self.size] ^=
+                    mask;
             }
-            Change::Exchanged { .. } => Vec::new(),
         }
+        mended
     }
 
-    fn undone<'b>(&'b self, change: &Change, flipped: &'b [u8]) -> Replaced<'b> {
+    fn undone<'b>(&'b self, change: &Change, mended: &'b BTreeMap<usize, Vec<u8>>) -> Replaced<'b> {
         match *change {
-            Change::Flipped { at, .. } => vec![(at / self.size, flipped)],
+            Change::Flipped(_) => mended.iter().map(|(at, block)| (*at, &block[..])).collect(),
             Change::Exchanged {
                 first,
                 second,
@@ -245,8 +333,8 @@ impl Search<'_> {
 mod tests {
     use std::ops::Range;
 
-    use kedge_digest::{Algorithm, Hasher};
-    use kedge_elf::{Part, Severity};
+    use kedge_digest::Algorithm;
+    use kedge_elf::{Field, Part, Severity};
 
     use super::*;
 
@@ -265,11 +353,6 @@ mod tests {
         hasher.finish()
     }
 
-    fn exchange(bytes: &mut [u8], first: usize, second: usize, length: usize) {
-        let (front, back) = bytes.split_at_mut(second);
-        front[first..first + length].swap_with_slice(&mut back[..length]);
-    }
-
     #[test]
     fn two_blocks_in_each_others_place_are_found_by_the_checksum_alone() {
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
@@ -277,18 +360,17 @@ mod tests {
             for (first, second, length) in
                 [(4096, 40_960, 4096), (0, 4096, 4096), (1024, 48_640, 512)]
             {
+                let exchanged = Change::Exchanged {
+                    first,
+                    second,
+                    length,
+                };
                 let mut bytes = content();
-                exchange(&mut bytes, first, second, length);
+                exchanged.undo(&mut bytes);
+                assert!(bytes != content());
                 let mut patience = Duration::from_secs(60);
                 let found = look_for(&bytes, must, &[], &mut patience);
-                assert_eq!(
-                    found,
-                    Some(Change::Exchanged {
-                        first,
-                        second,
-                        length
-                    })
-                );
+                assert_eq!(found, Some(exchanged));
                 assert!(patience < Duration::from_secs(60));
             }
         }
@@ -305,12 +387,40 @@ mod tests {
             bytes,
             text: String::new(),
             linker_says: None,
+            must: None,
         };
         let mut patience = Duration::from_secs(60);
         // One that goes beyond the end of the file, as a hostile one may.
         let findings = [finding(49_990..50_050), finding(8984..9008)];
         let found = look_for(&bytes, must, &findings, &mut patience);
-        assert_eq!(found, Some(Change::Flipped { at: 9000, bit: 4 }));
+        assert_eq!(found, Some(Change::Flipped(vec![(9000, 0x10)])));
+
+        // Some more, of which it is known how they must be; one of these is in the other's block.
+        let mut findings = findings.to_vec();
+        for at in [9100, 30_000, 49_999] {
+            findings.push(Finding {
+                must: Some(Field {
+                    at: at as u64 - 1,
+                    bytes: bytes[at - 1..=at].to_vec(),
+                }),
+                ..finding(at as u64 - 1..at as u64 + 1)
+            });
+            bytes[at] ^= 3;
+        }
+        let last = findings.pop();
+        bytes[49_999] ^= 3;
+        let found = look_for(&bytes, must, &findings, &mut patience).map(|found| found.to_string());
+        let told = "5 bits were flipped, and nothing else: bit 0 of the byte at 0x238c, bit 1 of the byte at 0x238c, \
+                    bit 0 of the byte at 0x7530, bit 1 of the byte at 0x7530, ...";
+        assert_eq!(found.as_deref(), Some(told));
+
+        // That much takes no patience; behind the last whole block too.
+        bytes[9000] ^= 0x10;
+        bytes[49_999] ^= 3;
+        findings.extend(last);
+        let found = look_for(&bytes, must, &findings, &mut Duration::default());
+        let flipped = [(9100, 3), (30_000, 3), (49_999, 3)];
+        assert_eq!(found, Some(Change::Flipped(flipped.to_vec())));
     }
 
     #[test]

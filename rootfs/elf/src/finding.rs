@@ -53,4 +53,15 @@ pub struct Finding {
     pub text: String,
     /// What the dynamic linker would die with, word for word, without the program's name in front.
     pub linker_says: Option<String>,
+    /// The field that is wrong, where what must be in it follows from the rest of the file.
+    pub must: Option<Field>,
+}
+
+/// A field of the file, as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its offset in the file.
+    pub at: u64,
+    /// What must be there.
+    pub bytes: Vec<u8>,
 }

@@ -15,7 +15,7 @@ mod versions;
 mod view;
 
 pub use check::check;
-pub use finding::{Finding, Part, Severity};
+pub use finding::{Field, Finding, Part, Severity};
 pub use misplaced::{Misplaced, misplaced};
 pub use object::{Object, VersionNeeded, is_elf};
 pub use parts::parts;

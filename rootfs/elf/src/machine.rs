@@ -157,6 +157,18 @@ impl Machine {
         })
     }
 
+    /// `R_*_RELATIVE`.
+    pub(crate) fn relative(self) -> u32 {
+        match self {
+            Machine::X86_64 | Machine::I386 => 8,
+            Machine::Aarch64 => 1027,
+            Machine::Arm => 23,
+            Machine::Ppc64 => 22,
+            Machine::S390 => 12,
+            Machine::Riscv => 3,
+        }
+    }
+
     /// As elf.h calls it, for those that people meet.
     pub(crate) fn relocation_name(self, relocation: u32) -> String {
         let prefix = match self {
@@ -178,5 +190,18 @@ impl Machine {
             _ => return format!("{relocation}"),
         };
         format!("{relocation} ({prefix}{name})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_is_relative() {
+        use Machine::*;
+        for machine in [X86_64, I386, Aarch64, Arm, Ppc64, S390, Riscv] {
+            assert_eq!(machine.kind(machine.relative()), Some(Kind::Relative));
+        }
     }
 }

@@ -33,8 +33,10 @@ const MOST_TABLES: usize = 4;
 /// So many calls are tried in all places: a hostile file has them everywhere. A second's work.
 const MOST_TRIES: usize = 20_000_000;
 
-/// What is written in assembly calls parts of itself that are no functions to anybody else.
+/// What is written in assembly calls parts of itself that are no functions to anybody else: not farther than this, or this part of
+/// a short file's code.
 const NEAR: u64 = 16 << 10;
+const NEAR_PART: u64 = 8;
 
 /// An entry of a procedure linkage table.
 const PLT_ENTRY: u64 = 16;
@@ -235,6 +237,11 @@ impl<'a> Code<'a> {
         one != other && self.view.part(one..one + size) == self.view.part(other..other + size)
     }
 
+    /// How much code there is.
+    fn length(&self) -> u64 {
+        self.bytes.end.saturating_sub(self.bytes.start)
+    }
+
     /// Whole blocks that are executed.
     fn blocks(&self, size: u64) -> impl Iterator<Item = Block> {
         let first = self.bytes.start.next_multiple_of(size);
@@ -264,11 +271,12 @@ impl<'a> Code<'a> {
 
     /// How many functions these calls lead to, when their block is at this address, and how many of these are known to be some.
     fn good(&self, calls: &[(u64, i64)], address: u64) -> (usize, usize) {
+        let near = NEAR.min(self.length() / NEAR_PART);
         let mut all = BTreeMap::new();
         for &(at, distance) in calls {
             let target = address.wrapping_add(at).wrapping_add_signed(distance);
             let good = self.functions.binary_search(&target).is_ok() || self.is_table(target);
-            if good || distance.unsigned_abs() > NEAR {
+            if good || distance.unsigned_abs() > near {
                 all.insert(target, good);
             }
         }
@@ -293,7 +301,7 @@ impl<'a> Code<'a> {
             false => call(bytes, at),
         };
         // No call leads farther.
-        let farthest = self.bytes.end.saturating_sub(self.bytes.start);
+        let farthest = self.length();
         (0..bytes.len())
             .step_by(step)
             .filter_map(call)

@@ -347,6 +347,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// A word as it is written in this file.
+    pub(crate) fn word_bytes(&self, word: u64) -> Vec<u8> {
+        let size = self.word_size() as usize;
+        match self.ctx.is_little_endian() {
+            true => word.to_le_bytes()[..size].to_vec(),
+            false => word.to_be_bytes()[8 - size..].to_vec(),
+        }
+    }
+
     /// The text at `start` up to its NUL, which must be before `end`.
     pub(crate) fn text(&self, start: u64, end: u64) -> Option<&'a [u8]> {
         let bytes =

@@ -14,7 +14,9 @@ pub use network::{
     apk_index, apt_index, apt_release, apt_sources, http, http_answer, openpgp, pack_index,
     pacman_db, rpm_metadata, rpm_package, rpm_sources, ssh_wire, url, versions,
 };
-pub use objects::{archive, closure, configuration, elf, elf_blocks, ld_cache, peek, superblock};
+pub use objects::{
+    archive, closure, configuration, elf, elf_blocks, elf_undone, ld_cache, peek, superblock,
+};
 
 /// Reads bytes in some way.
 pub type Target = fn(&[u8]);
@@ -32,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dpkg", dpkg),
     ("elf", elf),
     ("elf_blocks", elf_blocks),
+    ("elf_undone", elf_undone),
     ("http", http),
     ("http_answer", http_answer),
     ("ld_cache", ld_cache),

@@ -25,6 +25,16 @@ pub fn elf_blocks(data: &[u8]) {
     kedge_elf::blocks::zeroed(data);
 }
 
+/// A damaged file: which of its blocks are where others belong, and what was done to it.
+pub fn elf_undone(data: &[u8]) {
+    for one in kedge_elf::misplaced(data) {
+        let length = one.bytes.end - one.bytes.start;
+        let ends = [one.bytes.end, one.belongs + length];
+        assert!(length > 0 && ends.iter().all(|end| *end <= data.len() as u64));
+    }
+    kedge_doctor::fuzz::what_was_done(data);
+}
+
 /// What is read of one package at most: a bomb is no damage here, only slow.
 const MOST: u64 = 4 << 20;
 

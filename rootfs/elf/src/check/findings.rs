@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Finding, Part, Severity};
+use crate::{Field, Finding, Part, Severity};
 
 /// A zeroed table breaks each of its ten thousand entries: a few say it all.
 const MOST_OF_A_KIND: usize = 6;
@@ -35,6 +35,23 @@ impl Findings {
             text.into(),
             Some(linker_says.to_owned()),
         );
+    }
+
+    /// Fatal, and it is known what must be in a field of these bytes.
+    pub(crate) fn fatal_field(
+        &mut self,
+        part: Part,
+        bytes: Range<u64>,
+        text: String,
+        linker_says: &str,
+        must: Field,
+    ) {
+        self.fatal(part, bytes.clone(), text, linker_says);
+        // It is not, where there are too many of them.
+        let last = self.found.last_mut();
+        if let Some(last) = last.filter(|last| last.part == part && last.bytes == bytes) {
+            last.must = Some(must);
+        }
     }
 
     /// Fatal, without a word of the dynamic linker: the kernel refuses, or the program crashes.
@@ -97,6 +114,7 @@ impl Findings {
             bytes,
             text,
             linker_says,
+            must: None,
         };
         if !self.found.contains(&finding) {
             self.found.push(finding);
@@ -113,6 +131,7 @@ impl Findings {
                 bytes: 0..0,
                 text,
                 linker_says: None,
+                must: None,
             });
         }
         self.found.sort_by_key(|f| std::cmp::Reverse(f.severity));

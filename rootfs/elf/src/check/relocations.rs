@@ -9,9 +9,9 @@ use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT};
 use super::findings::{Custom, Findings};
 use super::frames::Frames;
 use super::tables::{Relocation, Table, Tables};
-use crate::Part;
 use crate::machine::{Kind, Machine};
 use crate::view::View;
+use crate::{Field, Part};
 
 /// One entry in so many may be off.
 const FEW: usize = 50;
@@ -154,7 +154,12 @@ fn one(
             table.called(index),
             machine.relocation_name(relocation.number)
         );
-        findings.fatal(Part::Relocations, bytes, text, &assertion(machine));
+        let must = Field {
+            at: bytes.start + view.word_size(),
+            // Without a symbol, `r_info` is the type.
+            bytes: view.word_bytes(machine.relative().into()),
+        };
+        findings.fatal_field(Part::Relocations, bytes, text, &assertion(machine), must);
         return false;
     }
     let Some(kind) = kind else {
