@@ -366,6 +366,9 @@ fn candidates(root: &Sysroot, databases: &[Box<dyn Database + '_>]) -> (Vec<Path
     let mut folders: HashMap<PathBuf, PathBuf> = HashMap::new();
     for database in databases {
         for index in 0..database.packages().len() {
+            if interrupt::pressed_already() {
+                break;
+            }
             let read = database.entries(index, &mut |entry| {
                 let path = &entry.path;
                 let text = path.to_string_lossy();

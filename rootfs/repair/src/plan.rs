@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use kedge_doctor::{Accounts, Difference, compare, excused};
 use kedge_packages::{Database, Entry, Kind};
-use kedge_progress::Progress;
+use kedge_progress::{Progress, interrupt};
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, Stat};
 
@@ -183,6 +183,9 @@ impl Planner<'_> {
                     }
                 })?;
                 for entry in entries {
+                    if interrupt::pressed_already() {
+                        return Err(Error::Interrupted);
+                    }
                     let mut differences = compare(self.root, self.accounts, &entry);
                     differences.retain(|difference| !excused(&entry, difference));
                     if !differences.is_empty() {

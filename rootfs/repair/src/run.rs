@@ -188,6 +188,9 @@ impl<'a> Repair<'a> {
             Work::Named(words) => planner.named(words),
             _ => planner.all(&mut self.progress)?,
         };
+        if interrupt::pressed_already() {
+            return Err(Error::Interrupted);
+        }
         if planned.is_empty() {
             teller.word("repair", "nothing is damaged, by the package database");
         }

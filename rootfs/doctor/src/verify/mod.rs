@@ -147,6 +147,10 @@ pub fn survey(
                 return Err(Error::Interrupted);
             }
             let found = judge_again(&collector, &mut batches, wrong, &mut tally.complaints);
+            if interrupt::pressed_already() {
+                progress.clear();
+                return Err(Error::Interrupted);
+            }
             for one in each_path_once(found, &mut folders) {
                 if each(progress, one).is_break() {
                     progress.clear();
@@ -255,6 +259,9 @@ fn judge_again(
     }
     let mut found = Vec::new();
     for (number, mut paths) in suspects {
+        if interrupt::pressed_already() {
+            break;
+        }
         let Some((database, package)) = collector.package(number as usize) else {
             continue;
         };
