@@ -247,6 +247,20 @@ fn what_was_done_is_told_where_it_can_be_proven() {
             }
             shares.push(("exchanged blocks", exchanges, share));
         }
+        // And then neither a package nor a network is needed.
+        let object = chance.one(&objects);
+        let relocations = object.parts.iter();
+        let mut relocations = relocations.filter(|(part, _)| *part == Part::Relocations);
+        let (_, range) = relocations.next().context("no relocations")?;
+        tree.write(&object.name, &flipped(&mut chance, &object.bytes, range))?;
+        let path = format!("/{}", object.name);
+        let repair = ["repair", tree.text()?, &path, "--from", "itself"];
+        let repaired = kedge.run(&repair, PATIENCE)?.success()?.text();
+        ensure!(
+            repaired.contains("nothing is wrong with it now"),
+            "{repaired}"
+        );
+        ensure!(tree.read(&object.name)? == object.bytes, "{repaired}");
         println!("of {PROVEN} each: {shares:?} (told, asked for in per cent)");
         let enough = |&(_, told, share): &(&str, u64, u64)| told * 100 >= PROVEN * share;
         ensure!(shares.iter().all(enough), "{shares:?}");

@@ -57,6 +57,8 @@ pub struct Examined {
     unreadable: Option<Box<Difference>>,
     /// Its content is what some database says.
     proven: bool,
+    /// It is known what was done to its content.
+    undone: bool,
 }
 
 impl Examined {
@@ -93,6 +95,11 @@ impl Examined {
         let differences = self.owned.iter().flat_map(|owned| &owned.differences);
         let mut all = differences.chain(self.unreadable.as_deref());
         all.any(Difference::is_the_disk_s)
+    }
+
+    /// Whether it can be had back without its package.
+    pub(crate) fn can_be_undone(&self) -> bool {
+        self.undone
     }
 
     /// Whether a package can give it back.
@@ -160,6 +167,7 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>, patience: &mut Duration)
         elf: Vec::new(),
         oddities: Vec::new(),
         unreadable: None,
+        undone: false,
     };
     match root.metadata(path) {
         Ok(stat) => {
@@ -253,6 +261,7 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined, patience: &mut D
         .and_then(|must| undone::look_for(&bytes, must, &examined.elf, patience));
     if let Some(change) = proof {
         let text = format!("{change}: undone, the content is what the package says");
+        examined.undone = true;
         examined.say(Gravity::Damaged, text);
     } else if examined.elf.is_empty() && kedge_elf::is_elf(&bytes) {
         by_hand(&bytes, examined);
@@ -260,7 +269,7 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined, patience: &mut D
 }
 
 /// All of it, or how far it could be read.
-fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Difference>> {
+pub(crate) fn read(root: &Sysroot, path: &Path, length: u64) -> Result<Vec<u8>, Box<Difference>> {
     let file = root
         .open_file(path)
         .map_err(|error| Box::new(cannot_open(error)))?;

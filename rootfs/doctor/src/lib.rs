@@ -56,6 +56,7 @@ pub use compare::{Difference, Sector, compare, excused};
 pub use examine::{Examined, Gravity, Oddity, examine, examine_all};
 pub use owned::Owned;
 pub use trouble::Trouble;
+pub use undone::{Undone, undone};
 
 use arguments::Question;
 use program::Diagnosis;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use kedge_digest::variants::{Original, Replaced};
 use kedge_elf::{Finding, Misplaced, misplaced};
 use kedge_packages::Digest;
 use kedge_progress::interrupt;
+use kedge_sysroot::Sysroot;
 
-use crate::reading;
+use crate::{examine, memory, reading};
 
 /// All files of one question together: nobody waits longer for what is only good to know.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -101,6 +103,53 @@ impl Change {
             Change::Flipped(flipped) => flipped.iter().for_each(|(at, mask)| bytes[*at] ^= mask),
         }
     }
+}
+
+/// A file's content as it was.
+#[derive(Debug)]
+pub struct Undone {
+    /// What was done to it, in words.
+    pub what: String,
+    /// Its content with that undone, which has the checksum that it must have.
+    pub content: Vec<u8>,
+}
+
+/// What was done to the file at `path`, whose content must have this checksum, and its content without; for as long as `patience`
+/// says.
+///
+/// # Errors
+/// Why it cannot be read, or not as a whole, or that nothing was found: a clause with a verb.
+pub fn undone(
+    root: &Sysroot,
+    path: &Path,
+    must: Digest,
+    mut patience: Duration,
+) -> Result<Undone, String> {
+    let stat = root.metadata(path).map_err(|error| error.to_string())?;
+    let length = stat.st_size as u64;
+    if length > LONGEST as u64 || !memory::has_room(length) {
+        return Err("it is too long to be looked into".into());
+    }
+    let mut content = examine::read(root, path, length).map_err(|difference| {
+        let (is, _) = difference.sides();
+        is.unwrap_or_default()
+    })?;
+    let mut hasher = Hasher::new(must.algorithm());
+    hasher.update(&content);
+    if hasher.finish() == must {
+        return Err("its content is as it must be".into());
+    }
+    let findings = kedge_elf::check(&content);
+    let Some(change) = look_for(&content, must, &findings, &mut patience) else {
+        return Err(
+            "it was not found what was done to it: no few bits, and no two blocks in each other's place".into(),
+        );
+    };
+    change.undo(&mut content);
+    Ok(Undone {
+        what: change.to_string(),
+        content,
+    })
 }
 
 /// Looks for it for as long as `patience` says, and takes what it took from it.

@@ -20,7 +20,10 @@ ROOT/var/lib/kedge/quarantine.
   PACKAGE          all its files that are damaged (NAME or NAME:ARCHITECTURE)
   --all-damaged    all that 'verify ROOT' finds
   --from PLACE     a package file, a folder of them, or the URL of a package
-                   or of a mirror, instead of the system's own sources
+                   or of a mirror, instead of the system's own sources; or
+                   'itself': undoes what was done to the damaged file where
+                   the local checksum proves it (flipped bits, two blocks in
+                   each other's place), without any package or network
   --dry-run        only says what would be done, and from where
   --scratch FOLDER where packages are kept meanwhile, if memory is too small
   --accept-expired believe an index of packages whose Valid-Until is over, and
@@ -36,6 +39,7 @@ ROOT/var/lib/kedge/quarantine.
 
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --dry-run
   repair /mnt libssl3 --from http://192.0.2.1/debian
+  repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --from itself
   repair /mnt --all-damaged
   repair /mnt /usr/bin/sudo --from my-own-sudo.deb --unsigned
   repair /mnt --undo 1
@@ -69,6 +73,8 @@ pub(crate) struct Order {
     pub(crate) root: PathBuf,
     pub(crate) work: Work,
     pub(crate) from: Option<From>,
+    /// Out of what is left of the file.
+    pub(crate) from_itself: bool,
     pub(crate) scratch: Option<PathBuf>,
     pub(crate) accept_expired: bool,
     pub(crate) dry_run: bool,
@@ -83,7 +89,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     let (mut from, mut scratch) = (None, None);
     let (mut all, mut undo, mut list, mut verify) = (false, false, false, false);
     let (mut accept_expired, mut dry_run, mut json) = (false, false, false);
-    let (mut force, mut unsigned) = (false, false);
+    let (mut force, mut unsigned, mut from_itself) = (false, false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let flag = match argument.as_str() {
@@ -91,7 +97,11 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
                 let place = rest
                     .next()
                     .ok_or("--from needs a URL, a package file or a folder")?;
-                from = Some(place_of(place)?);
+                from_itself = place == "itself";
+                from = match from_itself {
+                    true => None,
+                    false => Some(place_of(place)?),
+                };
                 continue;
             }
             "--scratch" => {
@@ -144,6 +154,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
         root,
         work,
         from,
+        from_itself,
         scratch,
         accept_expired,
         dry_run,
@@ -189,6 +200,11 @@ mod tests {
         );
         assert_eq!(order.from, Some(From::Url("http://a/b".into())));
         assert!(order.dry_run && !order.force && !order.unsigned);
+        let order = typed("/mnt x --from itself").unwrap();
+        assert!(order.from_itself && order.from.is_none());
+        let order = typed("/mnt x --from ./itself").unwrap();
+        assert_eq!(order.from, Some(From::Path("./itself".into())));
+        assert!(!order.from_itself);
         let order = typed("/mnt x --unsigned").unwrap();
         assert!(order.unsigned && !order.force);
         for path in ["a.deb", "./http:/x", "a b://c", "://"] {

@@ -6,6 +6,7 @@
 //! | [`plan`], [`diversion`] | from names to places, each with its package and what the local database says |
 //! | [`safety`], [`mounted`], [`disks`], [`kernel_log`], [`lock`] | what speaks against it |
 //! | [`fetched`] | package files while they are needed |
+//! | [`itself`] | a file out of what is left of it |
 //! | [`package`] | from one package file to the files that are wanted of it |
 //! | [`replace`], [`folder`], [`look`], [`attributes`], [`target`] | one file, atomically |
 //! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
@@ -20,6 +21,7 @@ mod diversion;
 mod error;
 mod fetched;
 mod folder;
+mod itself;
 mod kernel_log;
 mod lock;
 mod look;

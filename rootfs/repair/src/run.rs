@@ -17,7 +17,7 @@ use crate::quarantine::Quarantine;
 use crate::replace::{Source, Workshop};
 use crate::report::{self, Fate, Origin, Story, Teller};
 use crate::trial::Trial;
-use crate::{Error, Place, after, fetched, package, safety, undo};
+use crate::{Error, Place, after, fetched, itself, package, safety, undo};
 
 const GOOD: u8 = 0;
 const NOT_ALL: u8 = 1;
@@ -168,10 +168,14 @@ impl<'a> Repair<'a> {
                 tasks,
             })
             .collect();
-        let found = self.find(&groups);
-        let did = match self.order.dry_run {
-            true => self.show(&groups, found, teller),
-            false => self.work(&groups, found, teller)?,
+        let did = if self.order.from_itself {
+            self.undo_damage(&groups, teller)?
+        } else {
+            let found = self.find(&groups);
+            match self.order.dry_run {
+                true => self.show(&groups, found, teller),
+                false => self.work(&groups, found, teller)?,
+            }
         };
         exit = exit.max(did);
         Ok(if refused { REFUSED } else { exit })
@@ -320,7 +324,62 @@ impl<'a> Repair<'a> {
                 });
             }
         }
-        // When all is in place: one library may need another that was damaged too.
+        Ok(self.tell_after(stories, teller))
+    }
+
+    /// Each file out of what is left of it.
+    fn undo_damage(&mut self, groups: &[Group], teller: &mut Teller) -> Result<u8, Error> {
+        let dry_run = self.order.dry_run;
+        let lock = match dry_run {
+            true => None,
+            false => Some((Lock::take(self.root)?, Quarantine::open(self.root)?)),
+        };
+        if let Some((_, quarantine)) = &lock {
+            self.tidy(quarantine)?;
+        }
+        let mut stories = Vec::new();
+        let tasks = groups
+            .iter()
+            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)));
+        for (group, task) in tasks {
+            self.progress.note(&format!(
+                "looking for what was done to {}, for {} s at most",
+                shown::path(&task.path),
+                itself::PATIENCE.as_secs()
+            ));
+            let undone = itself::content(self.root, task);
+            if interrupt::pressed_already() {
+                break;
+            }
+            let origin = undone.as_ref().ok().map(itself::origin);
+            let fate = match (undone, &origin, &lock) {
+                (Ok(undone), Some(origin), Some((_, quarantine))) => {
+                    let workshop = Workshop {
+                        root: self.root,
+                        accounts: &self.accounts,
+                        quarantine,
+                    };
+                    itself::replace(&workshop, task, &group.package, origin, &undone)
+                        .map_or_else(Fate::Failed, Fate::Repaired)
+                }
+                (Ok(_), ..) => Fate::Would,
+                (Err(error), ..) => Fate::Failed(error),
+            };
+            stories.push(Story {
+                task,
+                package: &group.package,
+                origin,
+                fate,
+                damage: Vec::new(),
+                remains: Vec::new(),
+                trial: None,
+            });
+        }
+        Ok(self.tell_after(stories, teller))
+    }
+
+    /// What became of it, and whether it helped: when all is in place, since one library may need another that was damaged too.
+    fn tell_after(&self, mut stories: Vec<Story>, teller: &mut Teller) -> u8 {
         let mut exit = GOOD;
         for story in &mut stories {
             if let Fate::Repaired(done) = &story.fate {
@@ -338,11 +397,11 @@ impl<'a> Repair<'a> {
             }
             teller.story(story);
         }
-        Ok(if interrupt::pressed_already() {
+        if interrupt::pressed_already() {
             INTERRUPTED
         } else {
             exit
-        })
+        }
     }
 
     /// Tries one source after the other, until nothing is left to do.
@@ -466,7 +525,7 @@ fn is_checked(task: &Task) -> bool {
 fn advised(error: &Error) -> String {
     match error {
         Error::Source(_) | Error::Archive { .. } => format!(
-            "{error}\nnothing was changed; --from names another mirror, or a package file that you have"
+            "{error}\nnothing was changed; --from names another mirror, or a package file that you have; --from itself does without"
         ),
         error => error.to_string(),
     }

@@ -33,6 +33,44 @@ fn a_damaged_file_is_replaced_and_kept_and_comes_back_by_undo() {
 }
 
 #[test]
+fn what_was_done_to_a_file_is_undone_without_its_package() {
+    let system = System::new();
+    fs::remove_file(&system.package).unwrap();
+    let whole = system.read(LIBRARY);
+    let mut damaged = whole.clone();
+    let (front, back) = damaged.split_at_mut(49_152);
+    front[40_960..45_056].swap_with_slice(&mut back[..4096]);
+    fs::write(system.path(LIBRARY), &damaged).unwrap();
+    let inode = fs::metadata(system.path(LIBRARY)).unwrap().ino();
+    // Nobody says what these must be: they stay.
+    fs::set_permissions(system.path(LIBRARY), fs::Permissions::from_mode(0o4751)).unwrap();
+
+    let from = ["--from", "itself"];
+    let library = "/usr/lib/libsample.so.1";
+    let dry = [&[library, "--dry-run"][..], &from].concat();
+    assert_eq!(system.repair_from(&dry), 0);
+    assert_eq!(system.read(LIBRARY), damaged);
+    assert!(!system.path("var/lib/kedge").exists());
+
+    assert_eq!(system.repair_from(&[&[library][..], &from].concat()), 0);
+    assert_eq!(system.read(LIBRARY), whole);
+    assert_eq!(mode(&system.path(LIBRARY)), 0o4751);
+    let kept = system.path("var/lib/kedge/quarantine/1/old");
+    assert_eq!(fs::metadata(&kept).unwrap().ino(), inode);
+    system.is_whole();
+
+    // What cannot be proven is not done: six bytes are no block, and of a link there is no checksum.
+    let other = system.damage("usr/bin/careful");
+    fs::remove_file(system.path("usr/lib/libsample.so")).unwrap();
+    fs::write(system.path("usr/lib/libsample.so"), "").unwrap();
+    for path in ["/usr/bin/careful", "/usr/lib/libsample.so"] {
+        assert_eq!(system.repair_from(&[&[path][..], &from].concat()), 1);
+    }
+    assert_eq!(system.read("usr/bin/careful"), other);
+    system.is_tidy();
+}
+
+#[test]
 fn nothing_is_written_by_a_dry_run_or_where_nothing_is_wrong() {
     let system = System::new();
     assert_eq!(system.repair(&["/usr/lib/libsample.so.1", "sample"]), 0);
