@@ -57,8 +57,6 @@ pub struct Examined {
     unreadable: Option<Box<Difference>>,
     /// Its content is what some database says.
     proven: bool,
-    /// It is known what was done to its content.
-    undone: bool,
 }
 
 impl Examined {
@@ -95,11 +93,6 @@ impl Examined {
         let differences = self.owned.iter().flat_map(|owned| &owned.differences);
         let mut all = differences.chain(self.unreadable.as_deref());
         all.any(Difference::is_the_disk_s)
-    }
-
-    /// Whether it can be had back without its package.
-    pub(crate) fn can_be_undone(&self) -> bool {
-        self.undone
     }
 
     /// Whether a package can give it back.
@@ -167,7 +160,6 @@ fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>, patience: &mut Duration)
         elf: Vec::new(),
         oddities: Vec::new(),
         unreadable: None,
-        undone: false,
     };
     match root.metadata(path) {
         Ok(stat) => {
@@ -260,8 +252,9 @@ fn inside(root: &Sysroot, stat: &Stat, examined: &mut Examined, patience: &mut D
         .must()
         .and_then(|must| undone::look_for(&bytes, must, &examined.elf, patience));
     if let Some(change) = proof {
-        let text = format!("{change}: undone, the content is what the package says");
-        examined.undone = true;
+        let text = format!(
+            "{change}: undone, the content is what the package says; repair with --from itself undoes it"
+        );
         examined.say(Gravity::Damaged, text);
     } else if examined.elf.is_empty() && kedge_elf::is_elf(&bytes) {
         by_hand(&bytes, examined);

@@ -212,11 +212,10 @@ fn next(examined: &Examined, root: &Path) -> Vec<String> {
     let root_typed = shown::typed(root);
     // dpkg has no digest of what the path must be, and the package itself has.
     if examined.is_owned() {
-        let repair = format!("repair {root_typed} {}", shown::typed(Path::new(&absolute)));
-        let undo = examined.can_be_undone();
-        let undo = undo.then(|| format!("{repair} --from itself"));
-        next.push(repair);
-        next.extend(undo);
+        next.push(format!(
+            "repair {root_typed} {}",
+            shown::typed(Path::new(&absolute))
+        ));
     } else {
         next.push(
             "no package has it: it has to come from a backup, or from whoever put it there".into(),
