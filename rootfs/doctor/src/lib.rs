@@ -24,7 +24,7 @@ mod extent;
 #[doc(hidden)]
 pub mod fuzz;
 mod links;
-mod memory;
+pub mod memory;
 mod mounted;
 mod owned;
 mod program;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
+use kedge_doctor::memory;
 use kedge_progress::{Progress, bytes};
 use kedge_sources::Candidate;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
@@ -45,7 +46,7 @@ fn unnamed(folder: &Path) -> Result<File, Error> {
 
 /// A file in memory, and how long it may become.
 fn in_memory(size: Option<u64>) -> Result<(File, u64), Error> {
-    let available = available().unwrap_or(u64::MAX);
+    let available = memory::available().unwrap_or(u64::MAX);
     let room = available.saturating_sub(RESERVE);
     if let Some(size) = size
         && size > room
@@ -61,14 +62,4 @@ fn in_memory(size: Option<u64>) -> Result<(File, u64), Error> {
     rustix::fs::memfd_create("kedge-package", MemfdFlags::CLOEXEC)
         .map(|file| (File::from(file), room))
         .map_err(|errno| Error::Word(format!("cannot keep a package in memory: {errno}")))
-}
-
-/// `MemAvailable` of proc(5), in bytes.
-fn available() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    kibibytes.checked_mul(1024)
 }

@@ -50,7 +50,25 @@ pub(crate) struct Story<'a> {
     pub(crate) trial: Option<Trial>,
 }
 
-impl Story<'_> {
+impl<'a> Story<'a> {
+    /// With nothing yet of what is seen afterwards.
+    pub(crate) fn new(
+        task: &'a Task,
+        package: &'a Package,
+        origin: Option<Origin>,
+        fate: Fate,
+    ) -> Story<'a> {
+        Story {
+            task,
+            package,
+            origin,
+            fate,
+            damage: Vec::new(),
+            remains: Vec::new(),
+            trial: None,
+        }
+    }
+
     /// Whether all is as it must be.
     pub(crate) fn is_good(&self) -> bool {
         let loads = !matches!(self.trial, Some(Trial::Fails(_)));

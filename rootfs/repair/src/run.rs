@@ -272,15 +272,7 @@ impl<'a> Repair<'a> {
                     Ok(candidates) => (candidates.first().map(origin), Fate::Would),
                     Err(error) => (None, Fate::Failed(Error::Word(advised(error)))),
                 };
-                let story = Story {
-                    task,
-                    package: &group.package,
-                    origin,
-                    fate,
-                    damage: Vec::new(),
-                    remains: Vec::new(),
-                    trial: None,
-                };
+                let story = Story::new(task, &group.package, origin, fate);
                 if !story.is_good() {
                     exit = NOT_ALL;
                 }
@@ -313,15 +305,8 @@ impl<'a> Repair<'a> {
             }
             let (origin, results) = self.repair(&quarantine, group, found);
             for (task, result) in group.tasks.iter().zip(results) {
-                stories.push(Story {
-                    task,
-                    package: &group.package,
-                    origin: origin.clone(),
-                    fate: result.map_or_else(Fate::Failed, Fate::Repaired),
-                    damage: Vec::new(),
-                    remains: Vec::new(),
-                    trial: None,
-                });
+                let fate = result.map_or_else(Fate::Failed, Fate::Repaired);
+                stories.push(Story::new(task, &group.package, origin.clone(), fate));
             }
         }
         Ok(self.tell_after(stories, teller))
@@ -365,15 +350,7 @@ impl<'a> Repair<'a> {
                 (Ok(_), ..) => Fate::Would,
                 (Err(error), ..) => Fate::Failed(error),
             };
-            stories.push(Story {
-                task,
-                package: &group.package,
-                origin,
-                fate,
-                damage: Vec::new(),
-                remains: Vec::new(),
-                trial: None,
-            });
+            stories.push(Story::new(task, &group.package, origin, fate));
         }
         Ok(self.tell_after(stories, teller))
     }
@@ -525,7 +502,7 @@ fn is_checked(task: &Task) -> bool {
 fn advised(error: &Error) -> String {
     match error {
         Error::Source(_) | Error::Archive { .. } => format!(
-            "{error}\nnothing was changed; --from names another mirror, or a package file that you have; --from itself does without"
+            "{error}\nnothing was changed; --from names another mirror, or a package file that you have; --from itself does without, where it can"
         ),
         error => error.to_string(),
     }
