@@ -170,6 +170,7 @@ impl<'a> Code<'a> {
             return None;
         };
         let end = segment.p_offset.saturating_add(segment.p_filesz);
+        let end = end.min(view.len());
         let tables = view.sections.iter().filter(|s| s.name.starts_with(".plt"));
         let tables = tables.take(MOST_TABLES);
         let code = Code {
@@ -177,7 +178,7 @@ impl<'a> Code<'a> {
             machine,
             functions: frames.functions(),
             tables: tables.map(|section| section.addresses()).collect(),
-            bytes: segment.p_offset..end.min(view.len()),
+            bytes: segment.p_offset.min(end)..end,
             address: segment.p_vaddr,
         };
         (code.functions.len() > FEWEST).then_some(code)
@@ -239,7 +240,7 @@ impl<'a> Code<'a> {
 
     /// How much code there is.
     fn length(&self) -> u64 {
-        self.bytes.end.saturating_sub(self.bytes.start)
+        self.bytes.end - self.bytes.start
     }
 
     /// Whole blocks that are executed.
