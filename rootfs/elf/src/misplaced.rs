@@ -202,14 +202,14 @@ impl<'a> Code<'a> {
         let mut found: Vec<Misplaced> = Vec::new();
         for (at, good, executed) in astray.chain(other).take(MOST) {
             let calls: Vec<(u64, i64)> = self.calls(at..at + size).collect();
-            tries += calls.len() * free.len();
+            // Where the same is, it may belong as well; two of these are no better known than a hundred.
+            let equal = blocks.iter().filter(|b| self.is_equal(at, b.at, size));
+            let equal: Vec<&Block> = equal.take(2).collect();
+            tries += calls.len() * (free.len() + equal.len());
             if tries > MOST_TRIES {
                 break;
             }
-            let equal = blocks
-                .iter()
-                .filter(|block| self.is_equal(at, block.at, size));
-            let places = free.iter().copied().chain(equal).map(|block| Place {
+            let places = free.iter().chain(&equal).map(|block| Place {
                 good: self.good(&calls, block.address),
                 at: block.at,
             });

@@ -1,6 +1,6 @@
 //! All of it in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
@@ -322,37 +322,56 @@ impl<'a> Repair<'a> {
         if let Some((_, quarantine)) = &lock {
             self.tidy(quarantine)?;
         }
-        let mut stories = Vec::new();
+        let mut search = itself::Search::new(self.root);
+        let mut repaired = HashMap::new();
+        let (mut stories, mut exit) = (Vec::new(), GOOD);
         let tasks = groups
             .iter()
             .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)));
         for (group, task) in tasks {
+            let path = shown::path(&task.path);
+            if task.differences.is_empty() {
+                teller.word(
+                    &path,
+                    "nothing speaks against it; its package alone could tell",
+                );
+                continue;
+            }
+            let patience = itself::PATIENCE.as_secs();
             self.progress.note(&format!(
-                "looking for what was done to {}, for {} s at most",
-                shown::path(&task.path),
-                itself::PATIENCE.as_secs()
+                "looking for what was done to {path}, for {patience} s at most"
             ));
-            let undone = itself::content(self.root, task);
+            let undone = search.content(task);
             if interrupt::pressed_already() {
                 break;
             }
             let origin = undone.as_ref().ok().map(itself::origin);
-            let fate = match (undone, &origin, &lock) {
+            let fate = match (&undone, &origin, &lock) {
                 (Ok(undone), Some(origin), Some((_, quarantine))) => {
                     let workshop = Workshop {
                         root: self.root,
                         accounts: &self.accounts,
                         quarantine,
                     };
-                    itself::replace(&workshop, task, &group.package, origin, &undone)
+                    let from = (origin, undone);
+                    itself::replace(&workshop, task, &group.package, from, &mut repaired)
                         .map_or_else(Fate::Failed, Fate::Repaired)
                 }
                 (Ok(_), ..) => Fate::Would,
-                (Err(error), ..) => Fate::Failed(error),
+                (Err(error), ..) => Fate::Failed(Error::Word(error.to_string())),
             };
-            stories.push(Story::new(task, &group.package, origin, fate));
+            let story = Story::new(task, &group.package, origin, fate);
+            // Of what was not touched nothing more is to be seen.
+            match story.fate {
+                Fate::Repaired(_) => stories.push(story),
+                Fate::Would => teller.story(&story),
+                Fate::Failed(_) => {
+                    exit = NOT_ALL;
+                    teller.story(&story);
+                }
+            }
         }
-        Ok(self.tell_after(stories, teller))
+        Ok(exit.max(self.tell_after(stories, teller)))
     }
 
     /// What became of it, and whether it helped: when all is in place, since one library may need another that was damaged too.

@@ -12,4 +12,4 @@ use content::is_hole;
 pub(crate) use content::{BUFFER, check, unreadable};
 pub(crate) use folders::Folders;
 pub(crate) use order::{Devices, DiskOrder};
-pub(crate) use read::{Wrong, order, read, threads};
+pub(crate) use read::{Wrong, more_of_one_file, order, read, threads};

@@ -153,6 +153,20 @@ pub(crate) fn order(batches: &[Batch]) -> Vec<Place> {
     order
 }
 
+/// How many places behind the first `count` are of the very file that the last of these is of: several packages have it.
+pub(crate) fn more_of_one_file(batches: &[Batch], order: &[Place], count: usize) -> usize {
+    let file = |&(batch, index): &Place| {
+        let check = &batches[batch as usize].checks[index as usize];
+        (check.order, check.inode)
+    };
+    let (before, behind) = order.split_at(count);
+    let last = before.last().map(file);
+    behind
+        .iter()
+        .take_while(|place| Some(file(place)) == last)
+        .count()
+}
+
 #[derive(Clone)]
 struct Reader<'a> {
     root: &'a Sysroot,
@@ -286,11 +300,10 @@ mod tests {
     use super::super::Seen;
     use super::*;
 
-    #[test]
-    fn files_are_read_as_they_lie_on_the_disk_and_long_ones_first() {
+    fn batches(files: &[(usize, u64, u64, u64)]) -> [Batch; 2] {
         let mut batches = [Batch::new(0), Batch::new(0)];
         let digest = kedge_digest::Digest::Md5([0; 16]);
-        let mut push = |batch: usize, order, inode, size| {
+        for &(batch, order, inode, size) in files {
             let seen = Seen {
                 order,
                 inode,
@@ -299,12 +312,28 @@ mod tests {
                 suspect: false,
             };
             batches[batch].push(0, Path::new("x"), digest, &seen);
-        };
-        push(0, 7, 1, 10);
-        push(0, 3, 2, 10);
-        push(1, 5, 4, 10);
-        push(1, 5, 3, 10);
-        push(1, 9, 5, 2 << 20);
+        }
+        batches
+    }
+
+    #[test]
+    fn files_are_read_as_they_lie_on_the_disk_and_long_ones_first() {
+        let batches = batches(&[
+            (0, 7, 1, 10),
+            (0, 3, 2, 10),
+            (1, 5, 4, 10),
+            (1, 5, 3, 10),
+            (1, 9, 5, 2 << 20),
+        ]);
         assert_eq!(order(&batches), [(1, 2), (0, 1), (1, 1), (1, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn one_file_of_several_packages_is_known() {
+        let batches = batches(&[(0, 5, 4, 10), (0, 7, 1, 10), (1, 5, 3, 10), (1, 7, 1, 10)]);
+        let order = order(&batches);
+        assert_eq!(order, [(1, 0), (0, 0), (0, 1), (1, 1)]);
+        let more = |count| more_of_one_file(&batches, &order, count);
+        assert_eq!([0, 1, 2, 3, 4].map(more), [0, 0, 0, 1, 0]);
     }
 }

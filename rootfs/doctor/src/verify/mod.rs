@@ -140,7 +140,16 @@ pub fn survey(
                     false => ControlFlow::Continue(()),
                 }
             };
-            let (read, wrong) = reading::read(root, &batches, rest, &mut readers, &mut tick);
+            let (mut read, mut wrong) =
+                reading::read(root, &batches, rest, &mut readers, &mut tick);
+            // What several packages have is told once.
+            let more = reading::more_of_one_file(&batches, rest, read);
+            if more > 0 {
+                let same = &rest[read..][..more];
+                let mut tick = |_, _| ControlFlow::Continue(());
+                wrong.extend(reading::read(root, &batches, same, &mut readers, &mut tick).1);
+                read += more;
+            }
             (rest, told) = (&rest[read..], told + done);
             if interrupt::pressed_already() {
                 progress.clear();

@@ -503,6 +503,23 @@ fn a_path_of_many_packages_is_told_once() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// However many are told together.
+#[test]
+fn a_file_of_many_packages_is_told_once() {
+    let folder = folder("shared");
+    let mut entries = Vec::new();
+    for number in 0..3000 {
+        let path = format!("usr/lib/{number:04}");
+        write(folder.join(&path), b"y", 0o644);
+        entries.push(file(&path, b"x"));
+    }
+    let mut found = found_in(&folder, 3, entries);
+    found.sort();
+    let all = (0..3000).map(|number| (format!("usr/lib/{number:04}"), 2));
+    assert_eq!(found, all.collect::<Vec<_>>());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn who_wants_no_more_is_told_no_more() {
     let folder = folder("closed");

@@ -59,6 +59,12 @@ fn what_was_done_to_a_file_is_undone_without_its_package() {
     assert_eq!(fs::metadata(&kept).unwrap().ino(), inode);
     system.is_whole();
 
+    // By its link too, which is as it was.
+    fs::write(system.path(LIBRARY), &damaged).unwrap();
+    let link = "/usr/lib/libsample.so";
+    assert_eq!(system.repair_from(&[&[link][..], &from].concat()), 0);
+    system.is_whole();
+
     // What cannot be proven is not done: six bytes are no block, and of a link there is no checksum.
     let other = system.damage("usr/bin/careful");
     fs::remove_file(system.path("usr/lib/libsample.so")).unwrap();
@@ -68,6 +74,35 @@ fn what_was_done_to_a_file_is_undone_without_its_package() {
     }
     assert_eq!(system.read("usr/bin/careful"), other);
     system.is_tidy();
+}
+
+#[test]
+fn what_has_two_names_is_undone_as_one_file() {
+    let system = System::new();
+    let inode = |path: &str| fs::metadata(system.path(path)).unwrap().ino();
+    let names = ["usr/bin/tool", "usr/bin/twin"];
+    let content = fs::read(system.path(LIBRARY)).unwrap();
+    // The two names of something that is long enough, as the database has it then.
+    fs::write(system.path(names[0]), &content).unwrap();
+    assert_eq!(inode(names[0]), inode(names[1]));
+    let sums = system.path("var/lib/dpkg/info/sample.md5sums");
+    let text = fs::read_to_string(&sums).unwrap();
+    let of = |path: &str| text.lines().find(|line| line.ends_with(path)).unwrap();
+    let digest = of(LIBRARY).split(' ').next().unwrap();
+    let text = names.iter().fold(text.clone(), |text, name| {
+        text.replace(of(name), &format!("{digest}  {name}"))
+    });
+    fs::write(sums, text).unwrap();
+
+    let mut damaged = content.clone();
+    let (front, back) = damaged.split_at_mut(4096);
+    front.swap_with_slice(&mut back[..4096]);
+    fs::write(system.path(names[0]), &damaged).unwrap();
+    let arguments = ["/usr/bin/twin", "--from", "itself"];
+    assert_eq!(system.repair_from(&arguments), 0);
+    assert_eq!(system.read(names[0]), content);
+    assert_eq!(inode(names[0]), inode(names[1]));
+    system.is_whole();
 }
 
 #[test]
