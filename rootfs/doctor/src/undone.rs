@@ -19,8 +19,9 @@ use kedge_sysroot::Sysroot;
 
 use crate::{examine, memory, reading};
 
-/// All files of one question together: nobody waits longer for what is only good to know.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// All files of one question together: with everything else it is not yet a second, and nobody waits longer for what is only good
+/// to know.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(750);
 
 /// What file systems and newer disks read and write at least, and what older disks do.
 const SIZES: [usize; 2] = [4096, 512];
