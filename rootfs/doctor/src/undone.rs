@@ -295,23 +295,27 @@ impl Search<'_> {
         let candidates = Mutex::new(candidates);
         let found = Mutex::new(None);
         let lock = |of| Mutex::lock(of).unwrap_or_else(PoisonError::into_inner);
+        let work = || {
+            while Instant::now() < self.until
+                && !interrupt::pressed_already()
+                && lock(&found).is_none()
+            {
+                let mut candidates = candidates.lock().unwrap_or_else(PoisonError::into_inner);
+                let some = self.some(&mut **candidates);
+                drop(candidates);
+                let Some(some) = some else { break };
+                if let Some(change) = self.among(&some) {
+                    *lock(&found) = Some(change);
+                }
+            }
+        };
         std::thread::scope(|scope| {
-            for _ in 0..reading::threads() {
-                scope.spawn(|| {
-                    while Instant::now() < self.until
-                        && !interrupt::pressed_already()
-                        && lock(&found).is_none()
-                    {
-                        let mut candidates =
-                            candidates.lock().unwrap_or_else(PoisonError::into_inner);
-                        let some = self.some(&mut **candidates);
-                        drop(candidates);
-                        let Some(some) = some else { break };
-                        if let Some(change) = self.among(&some) {
-                            *lock(&found) = Some(change);
-                        }
-                    }
-                });
+            let threads: Vec<_> = (0..reading::threads()).map(|_| scope.spawn(work)).collect();
+            // The scope alone would not wait for what a thread does at its very end, which a fuzzer takes for a leak.
+            for thread in threads {
+                if let Err(panic) = thread.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
         });
         found.into_inner().unwrap_or_else(PoisonError::into_inner)
