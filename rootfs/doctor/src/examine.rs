@@ -118,7 +118,8 @@ pub fn examine(
         Some(error) => Err(error),
         None => {
             let owned = owned.into_iter().next().unwrap_or_default();
-            Ok(look(root, path, owned, &mut undone::PATIENCE.clone()))
+            let mut patience = undone::PATIENCE;
+            Ok(look(root, path, owned, &mut patience))
         }
     }
 }

@@ -345,20 +345,21 @@ impl<'a> Repair<'a> {
             if interrupt::pressed_already() {
                 break;
             }
-            let origin = undone.as_ref().ok().map(itself::origin);
-            let fate = match (&undone, &origin, &lock) {
-                (Ok(undone), Some(origin), Some((_, quarantine))) => {
+            let (origin, fate) = match (undone, &lock) {
+                (Err(error), _) => (None, Fate::Failed(error)),
+                (Ok(undone), None) => (Some(itself::origin(&undone)), Fate::Would),
+                (Ok(undone), Some((_, quarantine))) => {
+                    let origin = itself::origin(&undone);
                     let workshop = Workshop {
                         root: self.root,
                         accounts: &self.accounts,
                         quarantine,
                     };
-                    let from = (origin, undone);
-                    itself::replace(&workshop, task, &group.package, from, &mut repaired)
-                        .map_or_else(Fate::Failed, Fate::Repaired)
+                    let from = (&origin, &undone);
+                    let done =
+                        itself::replace(&workshop, task, &group.package, from, &mut repaired);
+                    (Some(origin), done.map_or_else(Fate::Failed, Fate::Repaired))
                 }
-                (Ok(_), ..) => Fate::Would,
-                (Err(error), ..) => Fate::Failed(Error::Word(error.to_string())),
             };
             let story = Story::new(task, &group.package, origin, fate);
             // Of what was not touched nothing more is to be seen.
