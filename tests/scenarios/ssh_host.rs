@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kedge_tests::child::Child;
 use kedge_tests::scenario;
 use kedge_tests::ssh_key::{SshKey, fingerprint};
-use server::{PORT, Server, resident, until};
+use server::{PORT, Server, kedge, resident, share, until};
 
 /// Bytes that do not repeat.
 fn noise(path: &Path, bytes: u64) -> Result<()> {
@@ -855,11 +855,15 @@ fn guess(wrong: usize) {
     }
 }
 
-/// The bound.
+/// The bound, and each process by itself with all of the program that it has touched: how much
+/// of a file is mapped around a fault is the page cache's affair (4.2 MB on one host, 4.5 on another).
 #[test]
 fn an_idle_session_takes_less_than_8_mb() {
     scenario(|folder| {
-        let server = Server::start(folder.path())?;
+        // A copy that nobody else runs, or its pages would count for others too.
+        let program = folder.path().join("kedge");
+        fs::copy(kedge()?, &program)?;
+        let server = Server::start_program(&program, folder.path())?;
         let mut client = server.ssh(&["-tt"], "echo up; exec sleep 1000");
         let mut client = server.spawn(&mut client)?;
         let mut stdout = client.streams().stdout.take().context("a pipe")?;
@@ -867,9 +871,15 @@ fn an_idle_session_takes_less_than_8_mb() {
         let [connection] = server.connections()[..] else {
             bail!("one connection, not {:?}", server.connections());
         };
-        let (listener, connection) = (resident(server.child.id())?, resident(connection)?);
-        println!("resident: listener {listener} KiB, connection {connection} KiB");
-        ensure!(listener + connection < 8 << 10);
+        let pids = [server.child.id(), connection];
+        let [listener, connection] = pids.map(resident);
+        let (listener, connection) = (listener?, connection?);
+        let together = share(pids[0])? + share(pids[1])?;
+        println!(
+            "resident: listener {listener} KiB, connection {connection} KiB, together {together} KiB"
+        );
+        fs::remove_file(&program)?;
+        ensure!(listener.max(connection) < 8 << 10 && together < 8 << 10);
         Ok(())
     });
 }

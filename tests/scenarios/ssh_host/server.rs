@@ -75,7 +75,12 @@ pub(crate) struct Server {
 impl Server {
     /// One that `key` may log in to.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
-        let server = Self::start_without_key(folder, &[])?;
+        Self::start_program(&kedge()?, folder)
+    }
+
+    /// `program` as a server that `key` may log in to.
+    pub(crate) fn start_program(program: &Path, folder: &Path) -> Result<Self> {
+        let server = Self::listen(program, folder, &[])?;
         std::fs::write(server.keys(), format!("{}\n", server.key.public()))?;
         server.wait_until_it_listens()?;
         Ok(server)
@@ -83,9 +88,13 @@ impl Server {
 
     /// One that nobody may log in to yet.
     pub(crate) fn start_without_key(folder: &Path, more: &[&str]) -> Result<Self> {
+        Self::listen(&kedge()?, folder, more)
+    }
+
+    fn listen(program: &Path, folder: &Path, more: &[&str]) -> Result<Self> {
         let network = Loopback::new()?;
         let key = SshKey::new(folder, "operator")?;
-        let mut command = Command::new(kedge()?);
+        let mut command = Command::new(program);
         command
             .args(["sshd", "--stderr", "--port", &PORT.to_string()])
             .args(["--keep-alive", "1"])
@@ -210,13 +219,24 @@ impl Server {
     }
 }
 
-/// Resident memory of a process in KiB.
+/// Resident memory of a process in KiB, with every page of the program that it has touched.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let words = line.context("no VmRSS")?.split_whitespace().next();
-    Ok(words.context("no VmRSS")?.parse()?)
+    kib(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// A process's share of resident memory in KiB: a page that two have counts half for each (proc(5),
+/// `smaps_rollup`), so the sum over all that run a program counts every page once.
+pub(crate) fn share(pid: u32) -> Result<u64> {
+    kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn kib(path: &str, name: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let said = line.and_then(|line| line.split_whitespace().next());
+    Ok(said
+        .with_context(|| format!("no {name} in {path}"))?
+        .parse()?)
 }
 
 /// Waits until something holds.
