@@ -137,19 +137,7 @@ fn source(url: &str) -> Result<From, String> {
             Err(problem) => Err(format!("{}: {problem}", kedge_web::shown(url))),
         },
         Some("tcp") => {
-            let what =
-                "tcp:// takes a host and a port: tcp://192.0.2.1:9000, tcp://[2001:db8::1]:9000";
-            let rest = url[6..].trim_end_matches('/');
-            let (host, port) = rest.rsplit_once(':').ok_or(what)?;
-            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-            let known = |c: char| c.is_ascii_alphanumeric() || ".-_%".contains(c);
-            let host = match bare {
-                Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
-                None if !host.is_empty() && host.chars().all(known) => host,
-                _ => return Err(what.into()),
-            };
-            let port = port.parse().ok().filter(|&port| port > 0).ok_or(what)?;
-            let host = host.to_string();
+            let (host, port) = kedge_web::raw_address(url)?;
             Ok(From::Tcp { host, port })
         }
         Some(scheme) => Err(format!(

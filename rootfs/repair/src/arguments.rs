@@ -19,9 +19,13 @@ ROOT/var/lib/kedge/quarantine.
 
   PACKAGE          all its files that are damaged (NAME or NAME:ARCHITECTURE)
   --all-damaged    all that 'verify ROOT' finds
-  --from PLACE     a package file, a folder of them, or the URL of a package
-                   or of a mirror, instead of the system's own sources; or
-                   'itself': undoes what was done to the damaged file where
+  --from PLACE     instead of the system's own sources:
+                   a package file, a folder of them, the URL of a package or
+                   of a mirror; or, without a package, a copy that the local
+                   checksum proves: FILE itself as a file, a URL or what
+                   tcp://HOST:PORT sends, or the root of another system of
+                   the same release, as a folder or a URL;
+                   or 'itself': undoes what was done to the damaged file where
                    the local checksum proves it (flipped bits, two blocks in
                    each other's place), without any package or network
   --dry-run        only says what would be done, and from where
@@ -40,6 +44,11 @@ ROOT/var/lib/kedge/quarantine.
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --dry-run
   repair /mnt libssl3 --from http://192.0.2.1/debian
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --from itself
+  repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --from /backup
+  repair /mnt --all-damaged --from http://192.0.2.9:8000
+                        there: python3 -m http.server 8000 --directory /
+  repair /mnt /usr/bin/ssh --from tcp://192.0.2.9:9000
+                        there: nc -N -l -p 9000 < /usr/bin/ssh
   repair /mnt --all-damaged
   repair /mnt /usr/bin/sudo --from my-own-sudo.deb --unsigned
   repair /mnt --undo 1
@@ -67,14 +76,25 @@ pub(crate) enum Work {
     Verify(Vec<String>),
 }
 
+/// Where content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whence {
+    /// The system's own sources.
+    Sources,
+    /// What is left of the file.
+    Itself,
+    /// Where packages may be, or copies.
+    Place(From),
+    /// One copy, sent once: host and port.
+    Tcp(String, u16),
+}
+
 /// What was typed, made sense of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) root: PathBuf,
     pub(crate) work: Work,
-    pub(crate) from: Option<From>,
-    /// Out of what is left of the file.
-    pub(crate) from_itself: bool,
+    pub(crate) whence: Whence,
     pub(crate) scratch: Option<PathBuf>,
     pub(crate) accept_expired: bool,
     pub(crate) dry_run: bool,
@@ -86,22 +106,16 @@ pub(crate) struct Order {
 
 pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     let mut names = Vec::new();
-    let (mut from, mut scratch) = (None, None);
+    let (mut whence, mut scratch) = (Whence::Sources, None);
     let (mut all, mut undo, mut list, mut verify) = (false, false, false, false);
     let (mut accept_expired, mut dry_run, mut json) = (false, false, false);
-    let (mut force, mut unsigned, mut from_itself) = (false, false, false);
+    let (mut force, mut unsigned) = (false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let flag = match argument.as_str() {
             "--from" => {
-                let place = rest
-                    .next()
-                    .ok_or("--from needs a URL, a package file or a folder")?;
-                from_itself = place == "itself";
-                from = match from_itself {
-                    true => None,
-                    false => Some(place_of(place)?),
-                };
+                let place = rest.next();
+                whence = whence_of(place.ok_or("--from needs a URL, a file or a folder")?)?;
                 continue;
             }
             "--scratch" => {
@@ -153,8 +167,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     Ok(Order {
         root,
         work,
-        from,
-        from_itself,
+        whence,
         scratch,
         accept_expired,
         dry_run,
@@ -164,7 +177,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     })
 }
 
-fn place_of(place: &str) -> Result<From, String> {
+fn whence_of(place: &str) -> Result<Whence, String> {
+    if place == "itself" {
+        return Ok(Whence::Itself);
+    }
     let scheme = place
         .split_once("://")
         .map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -173,11 +189,15 @@ fn place_of(place: &str) -> Result<From, String> {
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(rest)
     };
     match scheme.as_deref() {
-        Some("http" | "https") => Ok(From::Url(place.into())),
+        Some("http" | "https") => Ok(Whence::Place(From::Url(place.into()))),
+        Some("tcp") => {
+            let (host, port) = kedge_web::raw_address(place)?;
+            Ok(Whence::Tcp(host, port))
+        }
         Some(other) if is_scheme(other) => Err(format!(
-            "--from takes a URL of http:// or https://, a package file or a folder; {other}:// is not understood"
+            "--from takes a URL of http://, https:// or tcp://, a file or a folder; {other}:// is not understood"
         )),
-        _ => Ok(From::Path(place.into())),
+        _ => Ok(Whence::Place(From::Path(place.into()))),
     }
 }
 
@@ -198,17 +218,17 @@ mod tests {
             order.work,
             Work::Named(vec!["/usr/bin/x".into(), "pkg".into()])
         );
-        assert_eq!(order.from, Some(From::Url("http://a/b".into())));
+        let url = From::Url("http://a/b".into());
+        assert_eq!(order.whence, Whence::Place(url));
         assert!(order.dry_run && !order.force && !order.unsigned);
-        let order = typed("/mnt x --from itself").unwrap();
-        assert!(order.from_itself && order.from.is_none());
-        let order = typed("/mnt x --from ./itself").unwrap();
-        assert_eq!(order.from, Some(From::Path("./itself".into())));
-        assert!(!order.from_itself);
+        let whence = |place: &str| typed(&format!("/mnt x --from {place}")).map(|o| o.whence);
+        assert_eq!(whence("itself"), Ok(Whence::Itself));
+        assert_eq!(whence("tcp://h:9"), Ok(Whence::Tcp("h".into(), 9)));
         let order = typed("/mnt x --unsigned").unwrap();
         assert!(order.unsigned && !order.force);
-        for path in ["a.deb", "./http:/x", "a b://c", "://"] {
-            assert_eq!(place_of(path), Ok(From::Path(path.into())));
+        for path in ["a.deb", "./itself", "./http:/x", "a b://c", "://"] {
+            let path = path.to_string();
+            assert_eq!(whence_of(&path), Ok(Whence::Place(From::Path(path.into()))));
         }
         assert_eq!(typed("/mnt --undo 3").unwrap().work, Work::Undo(3));
         assert_eq!(typed("/mnt --undo --list").unwrap().work, Work::ListUndo);
@@ -234,6 +254,7 @@ mod tests {
             "/mnt x --from ftp://h/a.deb",
             "/mnt x --from SSH://h/a.deb",
             "/mnt x --from file:///a.deb",
+            "/mnt x --from tcp://h",
             "/mnt --verify",
         ] {
             assert!(typed(line).is_err(), "{line}");

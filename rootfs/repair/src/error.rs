@@ -47,10 +47,11 @@ pub enum Error {
     NoPackage(String),
     /// What came is not what was installed.
     #[error(
-        "what the package has is not what was installed: {is}, the local database says {must}; nothing was \
-             changed"
+        "what {noun} has is not what was installed: {is}, the local database says {must}; nothing was changed"
     )]
     Different {
+        /// What came: "the package".
+        noun: &'static str,
         /// In the package.
         is: String,
         /// Installed.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use kedge_archive::Member;
+use kedge_archive::{Member, MemberKind};
 use kedge_doctor::{Accounts, shown};
-use kedge_packages::Entry;
+use kedge_packages::{Entry, Kind};
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -13,6 +13,8 @@ use rustix::process::{Gid, Uid};
 
 use crate::Error;
 use crate::look::Rights;
+use crate::plan::Task;
+use crate::replace::Done;
 use crate::target::open_folder;
 
 /// What a system whose folders are merged into `/usr` has links for. Where the link is missing, a folder in its place would
@@ -124,6 +126,36 @@ pub(crate) fn make(
             format!("a folder with mode {mode:04o} and owner {user}:{group}")
         }),
     )))
+}
+
+/// Whether a folder is what belongs there.
+pub(crate) fn is_of(task: &Task, member: &Member) -> bool {
+    let may_be = matches!(task.entry.kind, Kind::Directory | Kind::Unknown);
+    may_be && member.kind == MemberKind::Directory
+}
+
+/// Makes the folder of a task, or gives it its owner and mode.
+pub(crate) fn put(
+    root: &Sysroot,
+    accounts: &Accounts,
+    task: &Task,
+    member: &Member,
+    vouched: bool,
+) -> Result<Done, Error> {
+    refuse_merged(root, &task.path)?;
+    let packaged = Packaged {
+        entry: Some(&task.entry),
+        member: Some(member),
+        vouched,
+    };
+    let made = make(root, accounts, &task.path, &packaged)?;
+    Ok(Done {
+        kept: None,
+        changed: made.was.is_some(),
+        was: made.was.unwrap_or_default(),
+        is: format!("a folder with mode {:04o}", made.mode),
+        notes: made.notes,
+    })
 }
 
 /// Refuses a folder that should be a link, when nothing is in its place.

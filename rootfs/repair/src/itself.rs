@@ -1,23 +1,23 @@
 //! `--from itself`: a file out of what is left of it, where the local database's checksum proves what was done to it. Nothing is
 //! fetched, and nobody has to be believed.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use kedge_archive::{Member, MemberKind};
 use kedge_doctor::{Undone, undone};
 use kedge_packages::{Kind, Package};
+use kedge_progress::Progress;
 use kedge_sysroot::{Sysroot, kind_name};
 use rustix::fs::FileType;
 
 use crate::Error;
 use crate::plan::Task;
-use crate::replace::{Done, Source, Workshop};
 use crate::report::Origin;
+use crate::supply::{Supplied, Supply};
 
 /// For one file: longer than the doctor looks, since here it is what was asked for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// For all of them.
 const ALL: Duration = Duration::from_secs(180);
 
@@ -33,7 +33,7 @@ impl<'a> Search<'a> {
     }
 
     /// What was done to the file of a task, and its content without that.
-    pub(crate) fn content(&mut self, task: &Task) -> Result<Undone, Error> {
+    fn content(&mut self, task: &Task) -> Result<Undone, Error> {
         let Kind::File {
             digest: Some(must), ..
         } = task.entry.kind
@@ -62,50 +62,49 @@ impl<'a> Search<'a> {
     }
 }
 
+impl Supply for Search<'_> {
+    fn announced(&self, path: &str) -> Option<String> {
+        let patience = PATIENCE.as_secs();
+        Some(format!(
+            "looking for what was done to {path}, for {patience} s at most"
+        ))
+    }
+
+    fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
+        self.content(task).map(|undone| origin(&undone))
+    }
+
+    /// With the owner, rights and date that the damaged one has.
+    fn supply(&mut self, task: &Task, _: &Package, _: &mut Progress) -> Result<Supplied, Error> {
+        let undone = self.content(task)?;
+        let stat = self.root.symlink_metadata(&task.path)?;
+        Ok(Supplied {
+            origin: origin(&undone),
+            member: Member {
+                path: task.member.clone(),
+                kind: MemberKind::File(undone.content.len() as u64),
+                mode: stat.st_mode & 0o7777,
+                owner: (stat.st_uid, stat.st_gid),
+                names: (String::new(), String::new()),
+                modified: stat.st_mtime,
+                attributes: Vec::new(),
+            },
+            content: Box::new(Cursor::new(undone.content)),
+            notes: Vec::new(),
+        })
+    }
+
+    fn noun(&self) -> &'static str {
+        "the file itself"
+    }
+}
+
 /// Where it comes from, in words.
-pub(crate) fn origin(undone: &Undone) -> Origin {
+fn origin(undone: &Undone) -> Origin {
     let proof = "with that undone it has the checksum of the local database";
     Origin {
         location: "the damaged file itself".into(),
         trust: vec![undone.what.clone(), proof.into()],
         vouched: false,
     }
-}
-
-/// Puts it in its place, with the owner, rights and date that the damaged one has; or, where a further name of the same file was
-/// repaired before, makes it one of that.
-pub(crate) fn replace(
-    workshop: &Workshop,
-    task: &Task,
-    package: &Package,
-    (origin, undone): (&Origin, &Undone),
-    repaired: &mut HashMap<(u64, u64), PathBuf>,
-) -> Result<Done, Error> {
-    let stat = workshop.root.symlink_metadata(&task.path)?;
-    let member = Member {
-        path: task.member.clone(),
-        kind: MemberKind::File(undone.content.len() as u64),
-        mode: stat.st_mode & 0o7777,
-        owner: (stat.st_uid, stat.st_gid),
-        names: (String::new(), String::new()),
-        modified: stat.st_mtime,
-        attributes: Vec::new(),
-    };
-    let source = Source {
-        package,
-        location: &origin.location,
-        trust: &origin.trust,
-        vouched: false,
-    };
-    let inode = (stat.st_dev, stat.st_ino);
-    if let Some(first) = repaired.get(&inode)
-        && let Some(done) = workshop.link(task, &source, &member, first)?
-    {
-        return Ok(done);
-    }
-    let done = workshop.replace(task, &source, &member, &mut &undone.content[..])?;
-    if stat.st_nlink > 1 {
-        repaired.insert(inode, task.path.clone());
-    }
-    Ok(done)
 }

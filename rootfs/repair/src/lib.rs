@@ -6,7 +6,8 @@
 //! | [`plan`], [`diversion`] | from names to places, each with its package and what the local database says |
 //! | [`safety`], [`mounted`], [`disks`], [`kernel_log`], [`lock`] | what speaks against it |
 //! | [`fetched`] | package files while they are needed |
-//! | [`itself`] | a file out of what is left of it |
+//! | [`supply`] | content that comes without a package |
+//! | [`itself`], [`copies`] | out of what is left of the file; as another system has it |
 //! | [`package`] | from one package file to the files that are wanted of it |
 //! | [`replace`], [`folder`], [`look`], [`attributes`], [`target`] | one file, atomically |
 //! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
@@ -16,6 +17,7 @@
 mod after;
 mod arguments;
 mod attributes;
+mod copies;
 mod disks;
 mod diversion;
 mod error;
@@ -34,6 +36,7 @@ mod replace;
 mod report;
 mod run;
 mod safety;
+mod supply;
 mod target;
 mod trial;
 mod undo;

@@ -104,7 +104,7 @@ impl Rights {
         }
         let rights = packaged.unvouched(entry, old);
         if rights != packaged {
-            notes.push(withheld(packaged, &[]));
+            notes.push(withheld("the package", packaged, &[]));
         }
         rights
     }
@@ -116,14 +116,12 @@ impl Rights {
 }
 
 /// What a package has that nobody vouches for, and the file does not get.
-fn withheld(packaged: Rights, attributes: &[String]) -> String {
+fn withheld(noun: &str, packaged: Rights, attributes: &[String]) -> String {
     let mut has = packaged.words();
     for name in attributes {
         has += &format!(", {name}");
     }
-    format!(
-        "the package has {has}; nobody vouches for it, so it gave no rights: --unsigned takes them"
-    )
+    format!("{noun} has {has}; nobody vouches for it, so it gave no rights: --unsigned takes them")
 }
 
 /// How a file shall look.
@@ -180,8 +178,9 @@ impl Look {
         }
         if kept.is_some() && rights != packaged {
             notes.push(format!(
-                "{} are kept; the package has {}, but its scripts may have changed that",
+                "{} are kept; {} has {}, but scripts may have changed that",
                 rights.words(),
+                source.noun,
                 packaged.words()
             ));
         }
@@ -205,7 +204,7 @@ impl Look {
         let is_link = matches!(member.kind, MemberKind::Symlink(_));
         let lessened = kept.is_none() && rights != packaged;
         if !source.vouched && !is_link && (lessened || !without.is_empty()) {
-            notes.push(withheld(packaged, &without));
+            notes.push(withheld(source.noun, packaged, &without));
         }
         let labelled = attributes
             .iter()

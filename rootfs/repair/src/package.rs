@@ -173,24 +173,10 @@ impl Pass<'_> {
         let vouched = self.source.vouched;
         let (root, accounts) = (workshop.root, workshop.accounts);
         let above = folder::make_above(root, accounts, &task.path, &self.folders, vouched)?;
-        let is_folder = matches!(task.entry.kind, Kind::Directory | Kind::Unknown);
-        if member.kind == MemberKind::Directory && is_folder {
-            folder::refuse_merged(root, &task.path)?;
-            let packaged = folder::Packaged {
-                entry: Some(&task.entry),
-                member: Some(member),
-                vouched,
-            };
-            let made = folder::make(root, accounts, &task.path, &packaged)?;
-            return Ok(Done {
-                kept: None,
-                changed: made.was.is_some(),
-                was: made.was.unwrap_or_default(),
-                is: format!("a folder with mode {:04o}", made.mode),
-                notes: [above, made.notes].concat(),
-            });
-        }
-        let mut done = workshop.replace(task, self.source, member, content)?;
+        let mut done = match folder::is_of(task, member) {
+            true => folder::put(root, accounts, task, member, vouched)?,
+            false => workshop.replace(task, self.source, member, content)?,
+        };
         done.notes.extend(above);
         Ok(done)
     }

@@ -36,6 +36,8 @@ pub(crate) struct Source<'a> {
     pub(crate) trust: &'a [String],
     /// Whether anybody vouches for it, or the operator insists.
     pub(crate) vouched: bool,
+    /// What is spoken of: "the package".
+    pub(crate) noun: &'static str,
 }
 
 /// What was done with one file.
@@ -87,7 +89,7 @@ impl Workshop<'_> {
         };
         let was = self.was(&target, old.as_ref(), task, size)?;
         let (case, temporary) = self.quarantine.begin(&task.path)?;
-        let made = self.make(&target, &temporary, task, &look, member, content);
+        let made = self.make(&target, &temporary, task, source, &look, member, content);
         let is = match made {
             Ok(is) => is,
             Err(error) => return Err(Stopped::Before(error).tidied(case, &target, &temporary)),
@@ -102,7 +104,7 @@ impl Workshop<'_> {
                 kept: None,
                 changed: false,
                 was: String::new(),
-                is: "as the package has it".into(),
+                is: format!("as {} has it", source.noun),
                 notes: look.notes,
             });
         }
@@ -181,11 +183,13 @@ impl Workshop<'_> {
     }
 
     /// Makes the new file beside the old one, and returns what is in it.
+    #[allow(clippy::too_many_arguments)]
     fn make(
         &self,
         target: &Target,
         temporary: &Path,
         task: &Task,
+        source: &Source,
         look: &Look,
         member: &Member,
         content: &mut dyn Read,
@@ -194,7 +198,8 @@ impl Workshop<'_> {
             (MemberKind::Symlink(leads), Kind::Symlink(must)) if leads != must => {
                 let (leads, must) = (leads.display(), must.display());
                 Err(Error::Word(format!(
-                    "the package's link leads to {leads}, the local database says {must}; nothing was changed"
+                    "the link of {} leads to {leads}, the local database says {must}; nothing was changed",
+                    source.noun
                 )))
             }
             (MemberKind::Symlink(leads), Kind::Symlink(_) | Kind::Unknown) => {
@@ -209,12 +214,14 @@ impl Workshop<'_> {
                     Kind::File { digest, .. } => *digest,
                     _ => None,
                 };
-                let is = pour(content, &file, must.map(|must| must.algorithm()), target)?;
+                let algorithm = must.map(|must| must.algorithm());
+                let is = pour(content, &file, algorithm, target, source.noun)?;
                 if let (Some(must), Some(is)) = (must, is.local)
                     && must != is
                 {
                     let (is, must) = (is.to_string(), must.to_string());
-                    return Err(Error::Different { is, must });
+                    let noun = source.noun;
+                    return Err(Error::Different { noun, is, must });
                 }
                 look.put_on(&file)
                     .and_then(|()| rustix::fs::fsync(&file))
@@ -222,9 +229,10 @@ impl Workshop<'_> {
                 target.sync()?;
                 Ok(is.sha256.to_string())
             }
-            _ => Err(Error::Word(
-                "the package and the local database do not agree on what it is; nothing was changed".into(),
-            )),
+            _ => Err(Error::Word(format!(
+                "{} and the local database do not agree on what it is; nothing was changed",
+                source.noun
+            ))),
         }
     }
 
@@ -391,6 +399,7 @@ fn pour(
     mut file: &File,
     algorithm: Option<Algorithm>,
     target: &Target,
+    noun: &str,
 ) -> Result<Poured, Error> {
     let mut local = algorithm.map(Hasher::new);
     let mut sha256 = Hasher::new(Algorithm::Sha256);
@@ -402,7 +411,7 @@ fn pour(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
                 return Err(Error::Word(format!(
-                    "the package cannot be unpacked: {error}; nothing was changed"
+                    "{noun} cannot be read: {error}; nothing was changed"
                 )));
             }
         };

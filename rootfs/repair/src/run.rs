@@ -1,23 +1,26 @@
 //! All of it in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use kedge_doctor::{Accounts, shown};
 use kedge_packages::{Database, Kind, Package};
 use kedge_progress::{Progress, interrupt, shown_lines};
-use kedge_sources::{Candidate, Found, From, Options};
+use kedge_sources::{Candidate, Copy, Found, From, Options};
 use kedge_sysroot::Sysroot;
 
-use crate::arguments::{Order, Work};
+use crate::arguments::{Order, Whence, Work};
+use crate::copies::{Copies, Fetching};
+use crate::itself::Search;
 use crate::lock::Lock;
 use crate::plan::{Planned, Planner, Task, inside};
 use crate::quarantine::Quarantine;
 use crate::replace::{Source, Workshop};
 use crate::report::{self, Fate, Origin, Story, Teller};
+use crate::supply::{Repaired, Supply};
 use crate::trial::Trial;
-use crate::{Error, Place, after, fetched, itself, package, safety, undo};
+use crate::{Error, Place, after, fetched, package, safety, supply, undo};
 
 const GOOD: u8 = 0;
 const NOT_ALL: u8 = 1;
@@ -168,13 +171,15 @@ impl<'a> Repair<'a> {
                 tasks,
             })
             .collect();
-        let did = if self.order.from_itself {
-            self.undo_damage(&groups, teller)?
-        } else {
-            let found = self.find(&groups);
-            match self.order.dry_run {
-                true => self.show(&groups, found, teller),
-                false => self.work(&groups, found, teller)?,
+        let did = match self.supply(&tasks)? {
+            Some(mut supply) => self.without_packages(&groups, supply.as_mut(), teller)?,
+            None => {
+                let found = self.find(&groups);
+                match self.copies_behind(&tasks, &found)? {
+                    Some(mut copies) => self.without_packages(&groups, &mut copies, teller)?,
+                    None if self.order.dry_run => self.show(&groups, found, teller),
+                    None => self.work(&groups, found, teller)?,
+                }
             }
         };
         exit = exit.max(did);
@@ -221,13 +226,62 @@ impl<'a> Repair<'a> {
         Ok((tasks, exit))
     }
 
+    /// What has the content, where that is surely nothing with packages.
+    fn supply(&self, tasks: &[Task]) -> Result<Option<Box<dyn Supply + 'a>>, Error> {
+        let copies = match &self.order.whence {
+            Whence::Sources => None,
+            Whence::Itself => return Ok(Some(Box::new(Search::new(self.root)))),
+            Whence::Place(from) => Copies::of(from, tasks),
+            Whence::Tcp(host, port) => Some(Copies::One(Copy::Tcp {
+                host: host.clone(),
+                port: *port,
+            })),
+        };
+        Ok(match copies {
+            Some(copies) => Some(Box::new(self.fetching(copies, tasks)?)),
+            None => None,
+        })
+    }
+
+    fn fetching(&self, copies: Copies, tasks: &[Task]) -> Result<Fetching<'a>, Error> {
+        let (scratch, unsigned) = (self.order.scratch.as_deref(), self.order.unsigned);
+        Fetching::new(copies, self.root, scratch, unsigned, tasks)
+    }
+
+    /// A URL behind which nothing of a mirror was found may be the root of another system.
+    fn copies_behind(
+        &mut self,
+        tasks: &[Task],
+        found: &[Result<Vec<Candidate>, Error>],
+    ) -> Result<Option<Fetching<'a>>, Error> {
+        let is_nowhere = |found: &Result<_, Error>| {
+            let Err(Error::Source(source)) = found else {
+                return false;
+            };
+            matches!(**source, kedge_sources::Error::Nowhere(_))
+        };
+        let Whence::Place(From::Url(url)) = &self.order.whence else {
+            return Ok(None);
+        };
+        if !found.iter().all(is_nowhere) || interrupt::pressed_already() {
+            return Ok(None);
+        }
+        let Some(copies) = Copies::behind(url, tasks) else {
+            return Ok(None);
+        };
+        self.progress.note(
+            "it has the files themselves: each is taken if it has the local database's checksum",
+        );
+        self.fetching(copies, tasks).map(Some)
+    }
+
     /// Where each package can be had.
     fn find(&mut self, groups: &[Group]) -> Vec<Result<Vec<Candidate>, Error>> {
         let wanted: Vec<Package> = groups.iter().map(|group| group.package.clone()).collect();
         let options = Options {
             accept_expired: self.order.accept_expired,
         };
-        let from = self.order.from.as_ref();
+        let from = self.from();
         let found = kedge_sources::find_all(self.root, &wanted, from, options, &mut self.progress);
         let candidates = |(group, found)| match found {
             Ok(Found::Exact(candidates)) => Ok(candidates),
@@ -239,11 +293,19 @@ impl<'a> Repair<'a> {
         all
     }
 
+    /// Where packages are, when somebody said so.
+    fn from(&self) -> Option<&'a From> {
+        match &self.order.whence {
+            Whence::Place(from) => Some(from),
+            _ => None,
+        }
+    }
+
     /// Another version than the installed one: of use only when the operator named that very package, and the file in it is the
     /// same. What a mirror or a folder has beside it, nobody named.
     fn other(&self, group: &Group, others: Vec<Candidate>) -> Result<Vec<Candidate>, Error> {
         let checked = group.tasks.iter().all(|task| is_checked(task));
-        let named = self.order.from.as_ref().is_some_and(From::is_package);
+        let named = self.from().is_some_and(From::is_package);
         if named && checked && !others.is_empty() {
             return Ok(others);
         }
@@ -312,64 +374,85 @@ impl<'a> Repair<'a> {
         Ok(self.tell_after(stories, teller))
     }
 
-    /// Each file out of what is left of it.
-    fn undo_damage(&mut self, groups: &[Group], teller: &mut Teller) -> Result<u8, Error> {
-        let dry_run = self.order.dry_run;
-        let lock = match dry_run {
+    /// Each file by itself.
+    fn without_packages(
+        &mut self,
+        groups: &[Group],
+        supply: &mut dyn Supply,
+        teller: &mut Teller,
+    ) -> Result<u8, Error> {
+        let lock = match self.order.dry_run {
             true => None,
             false => Some((Lock::take(self.root)?, Quarantine::open(self.root)?)),
         };
         if let Some((_, quarantine)) = &lock {
             self.tidy(quarantine)?;
         }
-        let mut search = itself::Search::new(self.root);
-        let mut repaired = HashMap::new();
-        let (mut stories, mut exit) = (Vec::new(), GOOD);
+        let mut repaired = Repaired::new();
+        let (mut stories, mut failed, mut exit) = (Vec::new(), Vec::new(), GOOD);
         let tasks = groups
             .iter()
             .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)));
         for (group, task) in tasks {
             let path = shown::path(&task.path);
             if task.differences.is_empty() {
-                teller.word(
-                    &path,
-                    "nothing speaks against it; its package alone could tell",
-                );
+                let why = "nothing speaks against it; its package alone could tell";
+                teller.word(&path, why);
                 continue;
             }
-            let patience = itself::PATIENCE.as_secs();
-            self.progress.note(&format!(
-                "looking for what was done to {path}, for {patience} s at most"
-            ));
-            let undone = search.content(task);
-            if interrupt::pressed_already() {
-                break;
+            if let Some(words) = supply.announced(&path) {
+                self.progress.note(&words);
             }
-            let (origin, fate) = match (undone, &lock) {
-                (Err(error), _) => (None, Fate::Failed(error)),
-                (Ok(undone), None) => (Some(itself::origin(&undone)), Fate::Would),
-                (Ok(undone), Some((_, quarantine))) => {
-                    let origin = itself::origin(&undone);
+            let (origin, fate) = match &lock {
+                None => match supply.look(task, &mut self.progress) {
+                    Ok(origin) => (Some(origin), Fate::Would),
+                    Err(error) => (None, Fate::Failed(error)),
+                },
+                Some((_, quarantine)) => {
                     let workshop = Workshop {
                         root: self.root,
                         accounts: &self.accounts,
                         quarantine,
                     };
-                    let from = (&origin, &undone);
-                    let done =
-                        itself::replace(&workshop, task, &group.package, from, &mut repaired);
-                    (Some(origin), done.map_or_else(Fate::Failed, Fate::Repaired))
+                    match supply.supply(task, &group.package, &mut self.progress) {
+                        Ok(supplied) if !interrupt::pressed_already() => {
+                            let origin = supplied.origin.clone();
+                            let (package, noun) = (&group.package, supply.noun());
+                            let done = supply::put(
+                                &workshop,
+                                task,
+                                package,
+                                noun,
+                                supplied,
+                                &mut repaired,
+                            );
+                            (Some(origin), done.map_or_else(Fate::Failed, Fate::Repaired))
+                        }
+                        Ok(_) => (None, Fate::Failed(Error::Interrupted)),
+                        Err(error) => (None, Fate::Failed(error)),
+                    }
                 }
             };
+            self.progress.clear();
+            if interrupt::pressed_already() && !matches!(fate, Fate::Repaired(_)) {
+                break;
+            }
             let story = Story::new(task, &group.package, origin, fate);
             // Of what was not touched nothing more is to be seen.
             match story.fate {
                 Fate::Repaired(_) => stories.push(story),
                 Fate::Would => teller.story(&story),
-                Fate::Failed(_) => {
-                    exit = NOT_ALL;
-                    teller.story(&story);
-                }
+                Fate::Failed(_) => failed.push(story),
+            }
+        }
+        for story in failed {
+            let entry = &story.task.entry;
+            if kedge_doctor::compare(self.root, &self.accounts, entry).is_empty() {
+                let path = shown::path(&story.task.path);
+                teller.word(&path, "is there now, made for what is in it");
+            } else {
+                exit = NOT_ALL;
+                teller.story(&story);
             }
         }
         Ok(exit.max(self.tell_after(stories, teller)))
@@ -436,6 +519,7 @@ impl<'a> Repair<'a> {
                         location: &candidate.location,
                         trust: &origin.trust,
                         vouched,
+                        noun: "the package",
                     };
                     package::repair(&workshop, &group.tasks, &source, &mut file)
                 }

@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`apt`], [`pacman`], [`apk`], [`rpm`] | one package manager's sources each: its configuration, its indices, its keys |
+//! | [`copies`] | single files as another system has them |
 //! | [`offered`] | packages that somebody names (`--from`), without a source of the system's |
 //! | [`openpgp`] | who signed it |
 //! | [`version`] | which of two versions is the newer, as the package manager sees it |
@@ -15,6 +16,7 @@
 
 mod apk;
 mod apt;
+mod copies;
 mod date;
 #[doc(hidden)]
 pub mod fuzz;
@@ -38,6 +40,8 @@ use std::path::PathBuf;
 use kedge_packages::{Family, Package};
 use kedge_progress::Progress;
 use kedge_sysroot::Sysroot;
+
+pub use copies::Copy;
 
 use proof::Proof;
 use query::Query;
@@ -91,6 +95,12 @@ pub enum Error {
     /// Nothing that could be asked has it. What was asked, and what each said.
     #[error("no source has it{}", query::list(.0))]
     Nowhere(Vec<String>),
+    /// What was to be fetched is not there, or not any more.
+    #[error("{location} is not there (a mirror keeps the newest version only)")]
+    Missing {
+        /// Where it should be.
+        location: String,
+    },
     /// A package file cannot be had whole.
     #[error("cannot fetch {location}: {why}")]
     Fetch {

@@ -46,7 +46,7 @@ impl From {
 }
 
 /// Whether a file of that name is a package.
-fn is_package(name: &str) -> bool {
+pub(crate) fn is_package(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or_default();
     [".deb", ".rpm", ".apk"].iter().any(|e| last.ends_with(e))
         || last.contains(".pkg.tar") && !last.ends_with(".sig")

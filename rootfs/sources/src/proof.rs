@@ -11,6 +11,7 @@ use kedge_progress::{Progress, interrupt};
 
 use crate::openpgp::{Detached, Keyring};
 use crate::tally::Tally;
+use crate::transport::Trouble;
 use crate::{Candidate, Error, apk, rpm};
 
 /// The longest package that is fetched when nobody says its length: kernels' debug symbols have 1 GB.
@@ -105,13 +106,11 @@ pub(crate) fn fetch(
         location: location(),
         why,
     };
-    let mut from = candidate.place.open().map_err(|trouble| {
-        cannot(match trouble {
-            crate::transport::Trouble::Missing => {
-                "it is no longer there (a mirror keeps the newest version only)".into()
-            }
-            other => other.to_string(),
-        })
+    let mut from = candidate.place.open().map_err(|trouble| match trouble {
+        Trouble::Missing => Error::Missing {
+            location: location(),
+        },
+        other => cannot(other.to_string()),
     })?;
     let write = |error: io::Error| cannot(format!("cannot keep what came: {error}"));
     to.set_len(0).map_err(write)?;

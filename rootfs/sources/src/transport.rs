@@ -25,6 +25,8 @@ pub(crate) enum Place {
     File(PathBuf),
     /// In the installed system, whose links lead nowhere else: ROOT, and the path below it.
     Inside(PathBuf, PathBuf),
+    /// What comes from a host's port.
+    Tcp(String, u16),
 }
 
 impl Place {
@@ -34,6 +36,8 @@ impl Place {
             Place::Url(url) => kedge_web::shown(url),
             Place::File(path) => crate::words::shown(&path.to_string_lossy()),
             Place::Inside(root, path) => crate::words::shown(&root.join(path).to_string_lossy()),
+            Place::Tcp(host, port) if host.contains(':') => format!("tcp://[{host}]:{port}"),
+            Place::Tcp(host, port) => format!("tcp://{host}:{port}"),
         }
     }
 
@@ -44,7 +48,7 @@ impl Place {
 
     /// Whether it comes over a network.
     pub(crate) fn is_remote(&self) -> bool {
-        matches!(self, Place::Url(_))
+        matches!(self, Place::Url(_) | Place::Tcp(..))
     }
 
     /// The file `path`, relative, under this folder and nowhere else.
@@ -62,6 +66,8 @@ impl Place {
                 let inside = folder.components().chain(tame()).collect();
                 Place::Inside(root.clone(), inside)
             }
+            // It has no folders.
+            Place::Tcp(..) => self.clone(),
         }
     }
 
@@ -76,6 +82,7 @@ impl Place {
             Place::Url(url) => Place::Url(format!("{url}{ending}")),
             Place::File(path) => Place::File(longer(path)),
             Place::Inside(root, path) => Place::Inside(root.clone(), longer(path)),
+            Place::Tcp(..) => self.clone(),
         }
     }
 
@@ -83,6 +90,12 @@ impl Place {
     pub(crate) fn open(&self) -> Result<Box<dyn Read>, Trouble> {
         match self {
             Place::Url(url) => Ok(Box::new(Download::open(url)?)),
+            Place::Tcp(host, port) => {
+                let raw = download::raw(host, *port, &settings());
+                Ok(Box::new(raw.map_err(|problem| {
+                    Trouble::Other(format!("{problem}; is anybody waiting there?"))
+                })?))
+            }
             place => Ok(Box::new(place.open_file()?)),
         }
     }
@@ -90,7 +103,9 @@ impl Place {
     /// Opens what is on this machine.
     pub(crate) fn open_file(&self) -> Result<File, Trouble> {
         match self {
-            Place::Url(_) => Err(Trouble::Other("it is on another machine".into())),
+            Place::Url(_) | Place::Tcp(..) => {
+                Err(Trouble::Other("it is on another machine".into()))
+            }
             Place::File(path) => open_regular(path),
             Place::Inside(root, path) => {
                 let root = Sysroot::open(root).map_err(Trouble::of_sysroot)?;
@@ -102,6 +117,15 @@ impl Place {
     /// Asks whether it is there, and no more.
     pub(crate) fn probe(&self) -> Result<(), Trouble> {
         self.open().map(drop)
+    }
+
+    /// As [`Self::probe`], in words.
+    pub(crate) fn is_there(&self) -> Result<bool, String> {
+        match self.probe() {
+            Ok(()) => Ok(true),
+            Err(Trouble::Missing) => Ok(false),
+            Err(trouble) => Err(trouble.to_string()),
+        }
     }
 
     /// All of it, at most `limit` bytes.
@@ -197,6 +221,14 @@ fn open_regular(path: &Path) -> Result<File, Trouble> {
 /// Linux' number, on all processors that kedge is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
+/// ctrl-C is heard.
+fn settings() -> Settings {
+    Settings {
+        stop: Some(interrupt::pressed_already),
+        ..Settings::default()
+    }
+}
+
 /// A file of a web server, whose connection may be cut.
 struct Download {
     url: String,
@@ -214,10 +246,7 @@ impl Download {
     fn open(url: &str) -> Result<Download, Trouble> {
         let mut download = Download {
             url: url.to_owned(),
-            settings: Settings {
-                stop: Some(interrupt::pressed_already),
-                ..Settings::default()
-            },
+            settings: settings(),
             stream: None,
             validator: None,
             offset: 0,

@@ -35,7 +35,7 @@ use ureq::{Agent, Body};
 
 pub use error::{Error, Problem};
 pub use pieces::{Piece, Pieces};
-pub use url::{Address, join, shown};
+pub use url::{Address, join, raw_address, shown};
 
 /// How many redirects are followed: GitHub's downloads take two.
 const REDIRECTS: u32 = 5;

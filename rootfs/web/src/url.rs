@@ -54,6 +54,29 @@ impl Address {
     }
 }
 
+/// Host and port of `tcp://HOST:PORT`, for [`download::raw`](crate::download::raw). An address of IPv6 stands in brackets, and
+/// is given without.
+///
+/// # Errors
+/// What it takes, for people.
+pub fn raw_address(url: &str) -> Result<(String, u16), &'static str> {
+    let what = "tcp:// takes a host and a port: tcp://192.0.2.1:9000, tcp://[2001:db8::1]:9000";
+    let (scheme, rest) = url.split_once("://").ok_or(what)?;
+    if !scheme.eq_ignore_ascii_case("tcp") {
+        return Err(what);
+    }
+    let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or(what)?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let known = |c: char| c.is_ascii_alphanumeric() || ".-_%".contains(c);
+    let host = match bare {
+        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+        None if !host.is_empty() && host.chars().all(known) => host,
+        _ => return Err(what),
+    };
+    let port = port.parse().ok().filter(|&port| port > 0).ok_or(what)?;
+    Ok((host.to_string(), port))
+}
+
 /// Whether what follows the name or address is a port that there is, or nothing: another one would be taken for none, and
 /// the default be connected to.
 fn has_sane_port(host: &str) -> bool {

@@ -1,0 +1,184 @@
+//! Files out of another system, or copied from there by hand.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fixture::{LIBRARY, System, run};
+
+const NAMED: &str = "/usr/lib/libsample.so.1";
+
+/// The system as it is now, beside it.
+fn other(system: &System) -> PathBuf {
+    let other = system.root.with_file_name("other");
+    run(Command::new("cp").arg("-a").arg(&system.root).arg(&other));
+    other
+}
+
+fn from<'a>(what: &'a [&'a str], place: &'a Path) -> Vec<&'a str> {
+    [what, &["--from", place.to_str().unwrap()]].concat()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What two `tar`s that unpack into one folder leave.
+fn become_a_husk(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, "").unwrap();
+    set_mode(path, 0);
+}
+
+#[test]
+fn another_system_has_what_is_damaged_here() {
+    let system = System::new();
+    let other = other(&system);
+    let damaged = system.damage(LIBRARY);
+    for path in ["usr/lib/libsample.so", "usr/bin/careful"] {
+        become_a_husk(&system.path(path));
+    }
+    fs::remove_dir_all(system.path("usr/share/sample/deep")).unwrap();
+    let twins = ["usr/bin/tool", "usr/bin/twin"].map(|path| system.path(path));
+    system.damage("usr/bin/tool");
+
+    let all = from(&["--all-damaged"], &other);
+    assert_eq!(system.repair_from(&[&all[..], &["--dry-run"]].concat()), 0);
+    assert_eq!(system.read(LIBRARY), damaged);
+    assert!(!system.path("var/lib/kedge").exists());
+
+    assert_eq!(system.repair_from(&all), 0);
+    system.is_whole();
+    let [tool, twin] = twins.map(|path| fs::metadata(path).unwrap().ino());
+    assert_eq!(tool, twin);
+    // A copy gives no rights: who made that system is not known.
+    assert_eq!(mode(&system.path("usr/bin/careful")), 0o755);
+    assert_eq!(mode(&system.path("usr/share/sample/deep/er/data")), 0o600);
+    assert_eq!(mode(&system.path(LIBRARY)), 0o644);
+    assert_eq!(system.repair_from(&["--undo", "1"]), 0);
+
+    // Unless the operator says so.
+    become_a_husk(&system.path("usr/bin/careful"));
+    let believed = from(&["/usr/bin/careful", "--unsigned"], &other);
+    assert_eq!(system.repair_from(&believed), 0);
+    assert_eq!(mode(&system.path("usr/bin/careful")), 0o4755);
+}
+
+#[test]
+fn a_copy_by_hand_is_taken_if_it_is_the_file() {
+    let system = System::new();
+    let whole = system.read(LIBRARY);
+    let copy = system.root.with_file_name("whatever it is called");
+    fs::write(&copy, &whole).unwrap();
+    set_mode(&copy, 0o4777);
+    system.damage(LIBRARY);
+    assert_eq!(system.repair_from(&from(&[NAMED], &copy)), 0);
+    system.is_whole();
+    assert_eq!(mode(&system.path(LIBRARY)), 0o644);
+
+    // Where nothing is there any more, a mode is made up: programs can be executed.
+    fs::remove_file(system.path(LIBRARY)).unwrap();
+    assert_eq!(system.repair_from(&from(&[NAMED], &copy)), 0);
+    assert_eq!(mode(&system.path(LIBRARY)), 0o644);
+    let tool = system.read("usr/bin/tool");
+    for path in ["usr/bin/tool", "usr/bin/twin"] {
+        fs::remove_file(system.path(path)).unwrap();
+    }
+    fs::write(&copy, tool).unwrap();
+    assert_eq!(system.repair_from(&from(&["/usr/bin/tool"], &copy)), 0);
+    assert_eq!(mode(&system.path("usr/bin/tool")), 0o755);
+
+    // Another file is none of it.
+    let damaged = system.damage(LIBRARY);
+    assert_eq!(system.repair_from(&from(&[NAMED], &copy)), 1);
+    assert_eq!(system.read(LIBRARY), damaged);
+    // One file is not several.
+    let both = from(&[NAMED, "/usr/bin/twin"], &copy);
+    assert_eq!(system.repair_from(&both), 1);
+    assert_eq!(system.read(LIBRARY), damaged);
+    assert!(!system.path("usr/bin/twin").exists());
+    system.is_tidy();
+}
+
+#[test]
+fn what_a_copy_cannot_prove_is_left_alone() {
+    let system = System::new();
+    let other = other(&system);
+    fs::write(other.join(LIBRARY), "damaged there too").unwrap();
+    let damaged = system.damage(LIBRARY);
+    let careful = system.damage("usr/bin/careful");
+    fs::remove_file(other.join("usr/bin/careful")).unwrap();
+    let link = system.path("usr/lib/libsample.so");
+    become_a_husk(&link);
+    fs::remove_file(other.join("usr/lib/libsample.so")).unwrap();
+    let names = [NAMED, "/usr/bin/careful", "/usr/lib/libsample.so"];
+    for made in [
+        // To a version that this system does not have.
+        |path: &Path| symlink("libsample.so.2", path).unwrap(),
+        // Nobody knows what this must be.
+        |path: &Path| fs::write(path, "content").unwrap(),
+    ] {
+        let there = other.join("usr/lib/libsample.so");
+        let _ = fs::remove_file(&there);
+        made(&there);
+        for name in names {
+            assert_eq!(system.repair_from(&from(&[name], &other)), 1, "{name}");
+        }
+    }
+    // Not even outside of that system.
+    fs::remove_file(other.join("usr/bin/careful")).unwrap_err();
+    let outside = system.root.with_file_name("outside");
+    fs::write(&outside, "setuid").unwrap();
+    symlink(&outside, other.join("usr/bin/careful")).unwrap();
+    assert_eq!(system.repair_from(&from(&[names[1]], &other)), 1);
+
+    assert_eq!(system.read(LIBRARY), damaged);
+    assert_eq!(system.read("usr/bin/careful"), careful);
+    assert_eq!(fs::read(&link).unwrap(), b"");
+    system.is_tidy();
+}
+
+#[test]
+fn what_a_port_sends_is_taken_if_it_is_the_file() {
+    let system = System::new();
+    let whole = system.read(LIBRARY);
+    let send = |content: Vec<u8>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("tcp://{}", listener.local_addr().unwrap());
+        let sender = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // It hangs up when it has enough.
+            let _ = stream.write_all(&content);
+        });
+        (place, sender)
+    };
+    let damaged = system.damage(LIBRARY);
+    for wrong in [
+        whole[..whole.len() - 1].to_vec(),
+        [&whole[..], b"x"].concat(),
+        Vec::new(),
+    ] {
+        let (place, sender) = send(wrong);
+        assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 1);
+        assert_eq!(system.read(LIBRARY), damaged);
+        sender.join().unwrap();
+    }
+    let (place, sender) = send(whole);
+    // It answers once, so it is not asked by who only looks.
+    let look = [NAMED, "--from", &place, "--dry-run"];
+    assert_eq!(system.repair_from(&look), 0);
+    assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 0);
+    sender.join().unwrap();
+    system.is_whole();
+    // Nobody is there any more.
+    system.damage(LIBRARY);
+    assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 1);
+    system.is_tidy();
+}

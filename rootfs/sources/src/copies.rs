@@ -1,0 +1,153 @@
+//! A file of an installed system as it lies elsewhere, without a package around it. What proves it is the digest that the
+//! system's own package database has of it; nobody else has to be believed.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kedge_digest::Digest;
+use kedge_packages::Package;
+
+use crate::offered::is_package;
+use crate::proof::Proof;
+use crate::transport::Place;
+use crate::{Candidate, From};
+
+/// Where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// On this machine.
+    File(PathBuf),
+    /// In another system on this machine, whose links lead nowhere else: its root, and the path below it.
+    Inside(PathBuf, PathBuf),
+    /// Behind a web server.
+    Url(String),
+    /// Sent by whoever waits for a connection there, once (`nc -l -p 9000 <FILE`).
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// Which is not 0.
+        port: u16,
+    },
+}
+
+impl Copy {
+    /// The file `path` of a system whose root a web server shows at `url`.
+    pub fn below(url: &str, path: &Path) -> Copy {
+        let mut url = url.trim_end_matches('/').to_string() + "/";
+        for &byte in path.as_os_str().as_bytes() {
+            // RFC 3986, 3.3: what stands for itself in a path.
+            match byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
+                true => url.push(char::from(byte)),
+                false => url += &format!("%{byte:02X}"),
+            }
+        }
+        Copy::Url(url)
+    }
+
+    /// For people.
+    pub fn shown(&self) -> String {
+        self.place().shown()
+    }
+
+    /// Whether it is there. Nobody who answers only once is asked.
+    ///
+    /// # Errors
+    /// Why nobody can tell.
+    pub fn is_there(&self) -> Result<bool, String> {
+        match self.place() {
+            Place::Tcp(..) => Ok(true),
+            place => place.is_there(),
+        }
+    }
+
+    /// To be fetched as a package would be: it must have this length and digest, where they are known.
+    pub fn candidate(
+        &self,
+        package: &Package,
+        size: Option<u64>,
+        digest: Option<Digest>,
+    ) -> Candidate {
+        Candidate {
+            package: package.clone(),
+            location: self.shown(),
+            size,
+            trust: Vec::new(),
+            place: self.place(),
+            proof: Proof {
+                digests: digest.into_iter().collect(),
+                ..Proof::default()
+            },
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self {
+            Copy::File(path) => Place::File(path.clone()),
+            Copy::Inside(root, path) => Place::Inside(root.clone(), path.clone()),
+            Copy::Url(url) => Place::Url(url.clone()),
+            Copy::Tcp { host, port } => Place::Tcp(host.clone(), *port),
+        }
+    }
+}
+
+impl From {
+    /// The file that this is itself, and no package: one on this machine of whatever name, or what a URL has as `name`.
+    pub fn as_file(&self, name: &OsStr) -> Option<Copy> {
+        match self {
+            From::Path(path) if is_package(&path.to_string_lossy()) => None,
+            From::Path(path) => {
+                let mut file = Place::File(path.clone()).open_file().ok()?;
+                let is_package = kedge_archive::identify(&mut file).is_ok();
+                (!is_package).then(|| Copy::File(path.clone()))
+            }
+            From::Url(url) => {
+                let path = url.split(['?', '#']).next().unwrap_or_default();
+                let (above, _) = path.rsplit_once('/')?;
+                let is_named = Copy::below(above, name.as_ref()) == Copy::Url(path.into());
+                (is_named && !is_package(path)).then(|| Copy::Url(url.clone()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_in_a_url_as_it_is() {
+        for (path, expected) in [
+            ("usr/bin/[", "http://h:1/usr/bin/%5B"),
+            (
+                "usr/lib/libstdc++.so.6",
+                "http://h:1/usr/lib/libstdc++.so.6",
+            ),
+            ("a b/%41?#\u{e9}", "http://h:1/a%20b/%2541%3F%23%C3%A9"),
+        ] {
+            let url = Copy::Url(expected.into());
+            assert_eq!(Copy::below("http://h:1/", Path::new(path)), url);
+            assert_eq!(Copy::below("http://h:1", Path::new(path)), url);
+        }
+    }
+
+    #[test]
+    fn a_url_that_ends_as_the_file_does_is_the_file() {
+        let of = |url: &str, name: &str| From::Url(url.into()).as_file(name.as_ref());
+        for (url, name) in [
+            ("http://h/lib/libssl.so.3", "libssl.so.3"),
+            ("http://h/%5B", "["),
+            ("http://h/get/tool?version=3", "tool"),
+        ] {
+            assert_eq!(of(url, name), Some(Copy::Url(url.into())), "{url}");
+        }
+        for (url, name) in [
+            ("http://h/debian", "libssl.so.3"),
+            ("http://h/lib/libssl.so.3/", "libssl.so.3"),
+            ("http://h/a.deb", "a.deb"),
+            ("http://h", "h"),
+        ] {
+            assert_eq!(of(url, name), None, "{url}");
+        }
+    }
+}
