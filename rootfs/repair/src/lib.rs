@@ -12,7 +12,8 @@
 //! | [`replace`], [`folder`], [`look`], [`attributes`], [`target`] | one file, atomically |
 //! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
 //! | [`after`], [`trial`] | whether it helped |
-//! | [`run`], [`report`] | all of it in order, and what is told |
+//! | [`run`] | all of it in order: [`sourced`] out of packages, [`singly`] without |
+//! | [`report`] | what is told |
 
 mod after;
 mod arguments;
@@ -36,6 +37,8 @@ mod replace;
 mod report;
 mod run;
 mod safety;
+mod singly;
+mod sourced;
 mod supply;
 mod target;
 mod trial;
