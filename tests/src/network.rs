@@ -110,21 +110,7 @@ impl Network {
             .args(["httpd", "-f", "-vv", "-p", &format!("{HOST}:80"), "-h"])
             .arg(root);
         let mut server = self.namespace.spawn(&mut command, &log)?;
-        // It does not say when it listens; its network does (proc(5), /proc/net/tcp: state 0A).
-        let sockets = format!("/proc/{}/net/tcp", server.id());
-        let listens = |table: String| {
-            table
-                .lines()
-                .any(|line| line.contains(":0050 ") && line.contains(" 0A "))
-        };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !std::fs::read_to_string(&sockets).is_ok_and(listens) {
-            server.must_run()?;
-            if Instant::now() > deadline {
-                bail!("httpd did not start within 30 s:\n{}", server.log_tail());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until_it_listens(&mut server, 80)?;
         self.servers.push(Kept::Httpd(server));
         Ok(log)
     }
@@ -133,6 +119,35 @@ impl Network {
     pub fn stop_last_server(&mut self) {
         self.servers.pop();
     }
+}
+
+/// Waits until a program listens at a TCP port. Many do not say when; their network does (proc(5), /proc/net/tcp: state 0A).
+///
+/// # Errors
+/// When it ended, or does not within 30 s.
+pub fn until_it_listens(server: &mut Child, port: u16) -> Result<()> {
+    let tables = ["tcp", "tcp6"].map(|table| format!("/proc/{}/net/{table}", server.id()));
+    let word = format!(":{port:04X} ");
+    let listens = |table: String| {
+        table
+            .lines()
+            .any(|line| line.contains(&word) && line.contains(" 0A "))
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !tables
+        .iter()
+        .any(|table| std::fs::read_to_string(table).is_ok_and(listens))
+    {
+        server.must_run()?;
+        if Instant::now() > deadline {
+            bail!(
+                "nothing listens at port {port} after 30 s:\n{}",
+                server.log_tail()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

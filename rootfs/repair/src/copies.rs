@@ -148,7 +148,11 @@ impl<'a> Fetching<'a> {
                 leads.display()
             )));
         }
-        Ok(self.bare(task, MemberKind::Symlink(leads), stat))
+        let mut link = self.bare(task, MemberKind::Symlink(leads), stat);
+        if !self.unsigned {
+            link.origin.trust = vec!["a link as it is there, to what is here too".into()];
+        }
+        Ok(link)
     }
 
     /// What has no content.

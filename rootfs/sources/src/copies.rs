@@ -47,7 +47,7 @@ impl Copy {
 
     /// For people.
     pub fn shown(&self) -> String {
-        self.place().shown()
+        self.place(None).shown()
     }
 
     /// Whether it is there. Nobody who answers only once is asked.
@@ -55,7 +55,7 @@ impl Copy {
     /// # Errors
     /// Why nobody can tell.
     pub fn is_there(&self) -> Result<bool, String> {
-        match self.place() {
+        match self.place(None) {
             Place::Tcp(..) => Ok(true),
             place => place.is_there(),
         }
@@ -73,7 +73,7 @@ impl Copy {
             location: self.shown(),
             size,
             trust: Vec::new(),
-            place: self.place(),
+            place: self.place(digest),
             proof: Proof {
                 digests: digest.into_iter().collect(),
                 ..Proof::default()
@@ -81,12 +81,12 @@ impl Copy {
         }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self, digest: Option<Digest>) -> Place {
         match self {
             Copy::File(path) => Place::File(path.clone()),
             Copy::Inside(root, path) => Place::Inside(root.clone(), path.clone()),
             Copy::Url(url) => Place::Url(url.clone()),
-            Copy::Tcp { host, port } => Place::Tcp(host.clone(), *port),
+            Copy::Tcp { host, port } => Place::Tcp(host.clone(), *port, digest),
         }
     }
 }

@@ -96,7 +96,9 @@ pub enum Error {
     #[error("no source has it{}", query::list(.0))]
     Nowhere(Vec<String>),
     /// What was to be fetched is not there, or not any more.
-    #[error("{location} is not there (a mirror keeps the newest version only)")]
+    #[error(
+        "cannot fetch {location}: it is no longer there (a mirror keeps the newest version only)"
+    )]
     Missing {
         /// Where it should be.
         location: String,

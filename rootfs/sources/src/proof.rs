@@ -202,6 +202,9 @@ pub(crate) fn counted(bytes: u64) -> String {
 
 /// What a file is that is none of those expected, when its first bytes tell: "; it begins with …".
 pub(crate) fn stranger(begins: &[u8]) -> String {
+    if begins.is_empty() {
+        return "; it is empty".into();
+    }
     let text = String::from_utf8_lossy(&begins[..begins.len().min(256)]);
     let line = text.trim_start().lines().next().unwrap_or_default();
     if !line.starts_with('<') {
@@ -226,6 +229,6 @@ mod tests {
             "; it begins with <!DOCTYPE html>: some captive portal or error page"
         );
         assert_eq!(stranger(b"!<arch>\n"), "");
-        assert_eq!(stranger(b""), "");
+        assert_eq!(stranger(b""), "; it is empty");
     }
 }

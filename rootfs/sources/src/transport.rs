@@ -6,15 +6,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use kedge_digest::{Digest, Hasher};
 use kedge_progress::interrupt;
 use kedge_sysroot::Sysroot;
-use kedge_web::download::{self, Resume, Settings, Stream};
+use kedge_web::download::{self, Raw, Resume, Settings, Stream};
 use kedge_web::header::Validator;
 use kedge_web::{Error as WebError, Problem};
 
 /// How often a cut connection is taken up again without a further byte having come, and altogether.
 const TRIES: u32 = 3;
 const TRIES_IN_ALL: u32 = 100;
+
+/// When nothing came from a port for so long, it may be the end; when nothing came for so many of these, it is.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSES: u32 = 60;
 
 /// Where a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +30,8 @@ pub(crate) enum Place {
     File(PathBuf),
     /// In the installed system, whose links lead nowhere else: ROOT, and the path below it.
     Inside(PathBuf, PathBuf),
-    /// What comes from a host's port.
-    Tcp(String, u16),
+    /// What comes from a host's port, and what it must be.
+    Tcp(String, u16, Option<Digest>),
 }
 
 impl Place {
@@ -36,8 +41,8 @@ impl Place {
             Place::Url(url) => kedge_web::shown(url),
             Place::File(path) => crate::words::shown(&path.to_string_lossy()),
             Place::Inside(root, path) => crate::words::shown(&root.join(path).to_string_lossy()),
-            Place::Tcp(host, port) if host.contains(':') => format!("tcp://[{host}]:{port}"),
-            Place::Tcp(host, port) => format!("tcp://{host}:{port}"),
+            Place::Tcp(host, port, _) if host.contains(':') => format!("tcp://[{host}]:{port}"),
+            Place::Tcp(host, port, _) => format!("tcp://{host}:{port}"),
         }
     }
 
@@ -90,11 +95,20 @@ impl Place {
     pub(crate) fn open(&self) -> Result<Box<dyn Read>, Trouble> {
         match self {
             Place::Url(url) => Ok(Box::new(Download::open(url)?)),
-            Place::Tcp(host, port) => {
-                let raw = download::raw(host, *port, &settings());
-                Ok(Box::new(raw.map_err(|problem| {
+            Place::Tcp(host, port, must) => {
+                let settings = Settings {
+                    silence: PAUSE,
+                    ..settings()
+                };
+                let raw = download::raw(host, *port, &settings).map_err(|problem| {
                     Trouble::Other(format!("{problem}; is anybody waiting there?"))
-                })?))
+                })?;
+                let must = must.map(|must| (must, Hasher::new(must.algorithm())));
+                Ok(Box::new(Sent {
+                    raw,
+                    must,
+                    pauses: 0,
+                }))
             }
             place => Ok(Box::new(place.open_file()?)),
         }
@@ -226,6 +240,49 @@ fn settings() -> Settings {
     Settings {
         stop: Some(interrupt::pressed_already),
         ..Settings::default()
+    }
+}
+
+/// What comes from a port. Not every `nc` hangs up at the end of its file (busybox's, OpenBSD's without `-N`), so the end is also
+/// where nothing more comes and the digest is right.
+struct Sent {
+    raw: Raw,
+    must: Option<(Digest, Hasher)>,
+    /// Since the last that came.
+    pauses: u32,
+}
+
+impl Sent {
+    fn is_whole(&self) -> bool {
+        let is = |(must, hasher): &(Digest, Hasher)| hasher.clone().finish() == *must;
+        self.must.as_ref().is_some_and(is)
+    }
+}
+
+impl Read for Sent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.raw.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    self.pauses += 1;
+                    if self.is_whole() {
+                        return Ok(0);
+                    }
+                    if self.pauses == PAUSES {
+                        let silence = kedge_progress::seconds(f64::from(PAUSES));
+                        return Err(io::Error::other(format!("nothing came for {silence}")));
+                    }
+                }
+                Ok(count) => {
+                    self.pauses = 0;
+                    if let Some((_, hasher)) = &mut self.must {
+                        hasher.update(&buffer[..count]);
+                    }
+                    return Ok(count);
+                }
+                error => return error,
+            }
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, BodyReader};
 
-use crate::connection::{self, Raw, Watch};
+pub use crate::connection::Raw;
+use crate::connection::{self, Watch};
 use crate::error::Stopped;
 use crate::header::{ContentRange, Validator, number};
 use crate::{Address, Error, Problem, authorization, configured, join, roots, shown};
