@@ -48,7 +48,7 @@ ROOT/var/lib/kedge/quarantine.
   repair /mnt --all-damaged --from http://192.0.2.9:8000
                         there: python3 -m http.server 8000 --directory /
   repair /mnt /usr/bin/ssh --from tcp://192.0.2.9:9000
-                        there: nc -N -l -p 9000 < /usr/bin/ssh
+                        there: nc -l -p 9000 < /usr/bin/ssh
   repair /mnt --all-damaged
   repair /mnt /usr/bin/sudo --from my-own-sudo.deb --unsigned
   repair /mnt --undo 1
