@@ -247,6 +247,7 @@ impl<'a> Repair<'a> {
             teller.story(story);
         }
         if interrupt::pressed_already() {
+            eprintln!("repair: {}", Error::Interrupted);
             INTERRUPTED
         } else {
             exit

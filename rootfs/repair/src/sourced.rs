@@ -230,7 +230,7 @@ fn is_checked(task: &Task) -> bool {
 fn advised(error: &Error) -> String {
     match error {
         Error::Source(_) | Error::Archive { .. } => format!(
-            "{error}\nnothing was changed; --from names another mirror, or a package file that you have; --from itself does without, where it can"
+            "{error}\nnothing was changed; --from names another mirror, a package file that you have, or another machine that has the file; --from itself does without, where it can"
         ),
         error => error.to_string(),
     }

@@ -76,6 +76,7 @@ impl Copy {
             place: self.place(digest),
             proof: Proof {
                 digests: digest.into_iter().collect(),
+                is_bare: true,
                 ..Proof::default()
             },
         }

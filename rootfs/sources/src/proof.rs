@@ -28,6 +28,8 @@ pub(crate) struct Proof {
     pub(crate) signed_within: Option<Arc<Keyring>>,
     /// The digest of the control part (apk).
     pub(crate) apk: Option<Digest>,
+    /// It is no package, so nothing in it says where it ends.
+    pub(crate) is_bare: bool,
 }
 
 impl Proof {
@@ -106,12 +108,15 @@ pub(crate) fn fetch(
         location: location(),
         why,
     };
-    let mut from = candidate.place.open().map_err(|trouble| match trouble {
-        Trouble::Missing => Error::Missing {
-            location: location(),
-        },
-        other => cannot(other.to_string()),
-    })?;
+    let (mut from, announced) = candidate
+        .place
+        .open_sized()
+        .map_err(|trouble| match trouble {
+            Trouble::Missing => Error::Missing {
+                location: location(),
+            },
+            other => cannot(other.to_string()),
+        })?;
     let write = |error: io::Error| cannot(format!("cannot keep what came: {error}"));
     to.set_len(0).map_err(write)?;
     to.seek(SeekFrom::Start(0)).map_err(write)?;
@@ -121,7 +126,7 @@ pub(crate) fn fetch(
         .iter()
         .map(|digest| Hasher::new(digest.algorithm()))
         .collect();
-    progress.begin(candidate.size.unwrap_or(0));
+    progress.go_on(0, candidate.size.or(announced));
     let mut buffer = vec![0; 64 << 10];
     let mut begins = Vec::new();
     let mut length = 0;
@@ -161,9 +166,7 @@ pub(crate) fn fetch(
         }
         hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
         to.write_all(bytes).map_err(write)?;
-        if candidate.size.is_some() {
-            progress.set(length);
-        }
+        progress.set(length);
     }
     progress.clear();
     if let Some(size) = candidate.size.filter(|&size| size != length) {
@@ -182,7 +185,8 @@ pub(crate) fn fetch(
     }
     let whole = candidate.proof.check_whole(to, crate::date::now());
     whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
-    if candidate.place.is_remote() && !candidate.proof.is_of_all() {
+    let is_told = candidate.proof.is_of_all() || candidate.proof.is_bare;
+    if candidate.place.is_remote() && !is_told {
         to.seek(SeekFrom::Start(0)).map_err(write)?;
         // Its end is nowhere said but in itself.
         kedge_archive::read(to, &mut |_, _| Ok(ControlFlow::Continue(())))

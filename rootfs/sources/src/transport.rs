@@ -93,8 +93,17 @@ impl Place {
 
     /// Opens it, and goes on where a connection was cut.
     pub(crate) fn open(&self) -> Result<Box<dyn Read>, Trouble> {
+        self.open_sized().map(|(reader, _)| reader)
+    }
+
+    /// As [`Self::open`], and how long it says to be.
+    pub(crate) fn open_sized(&self) -> Result<(Box<dyn Read>, Option<u64>), Trouble> {
         match self {
-            Place::Url(url) => Ok(Box::new(Download::open(url)?)),
+            Place::Url(url) => {
+                let download = Download::open(url)?;
+                let length = download.stream.as_ref().and_then(Stream::length);
+                Ok((Box::new(download), length))
+            }
             Place::Tcp(host, port, must) => {
                 let settings = Settings {
                     silence: PAUSE,
@@ -104,13 +113,18 @@ impl Place {
                     Trouble::Other(format!("{problem}; is anybody waiting there?"))
                 })?;
                 let must = must.map(|must| (must, Hasher::new(must.algorithm())));
-                Ok(Box::new(Sent {
+                let sent = Sent {
                     raw,
                     must,
                     pauses: 0,
-                }))
+                };
+                Ok((Box::new(sent), None))
             }
-            place => Ok(Box::new(place.open_file()?)),
+            place => {
+                let file = place.open_file()?;
+                let length = file.metadata().map(|data| data.len()).ok();
+                Ok((Box::new(file), length))
+            }
         }
     }
 

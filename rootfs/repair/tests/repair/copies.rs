@@ -177,7 +177,26 @@ fn what_a_port_sends_is_taken_if_it_is_the_file() {
     assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 0);
     sender.join().unwrap();
     system.is_whole();
-    // Nobody is there any more.
+    // Without a checksum the operator alone can believe it.
+    let sums = system.path("var/lib/dpkg/info/sample.md5sums");
+    fs::write(sums, "").unwrap();
+    let careful = "/usr/bin/careful";
+    fs::remove_file(system.path(careful)).unwrap();
+    let (place, sender) = send(b"new".to_vec());
+    assert_eq!(system.repair_from(&[careful, "--from", &place]), 1);
+    let unsigned = [careful, "--from", &place, "--unsigned"];
+    assert_eq!(system.repair_from(&unsigned), 0);
+    sender.join().unwrap();
+    assert_eq!(system.read(careful), b"new");
+}
+
+#[test]
+fn nobody_at_a_port_changes_nothing() {
+    let system = System::new();
+    let place = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("tcp://{}", listener.local_addr().unwrap())
+    };
     system.damage(LIBRARY);
     assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 1);
     system.is_tidy();
