@@ -1,5 +1,5 @@
 //! Systems of all four package families, rpm's with each kind of database, with damage of each kind: `verify` names what was
-//! damaged, and how, and nothing else.
+//! damaged, and how, and nothing else; `repair` fetches the same version from the system's own source, and all is as it was.
 //!
 //! dpkg, rpm and pacman install the packages themselves; apk is not in Debian, its database is written as it writes it.
 //!
@@ -138,6 +138,13 @@ const DAMAGES: &[Damage] = &[
         path: "usr/bin/gone",
         damage: |path| Ok(fs::remove_file(path)?),
         words: |_| &["missing"],
+        also: &[],
+    },
+    Damage {
+        // What writes to it takes its capability.
+        path: "usr/bin/capable",
+        damage: flip_a_bit,
+        words: |_| &["content"],
         also: &[],
     },
     Damage {

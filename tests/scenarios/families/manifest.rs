@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kedge_digest::{Algorithm, Digest, Hasher};
+use rustix::io::Errno;
 
 /// What is at one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) enum Seen {
         /// In seconds since 1970.
         modified: i64,
         content: Digest,
+        /// As the kernel keeps it (`vfs_cap_data`).
+        capability: Option<Vec<u8>>,
     },
     Link {
         owner: (u32, u32),
@@ -80,10 +83,20 @@ fn see(path: &Path) -> Result<Seen> {
             names: stat.nlink(),
             modified,
             content,
+            capability: capability(path)?,
         }
     } else {
         bail!("nothing like that belongs there");
     })
+}
+
+fn capability(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut value = [0; 64];
+    match rustix::fs::lgetxattr(path, "security.capability", &mut value[..]) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Where two differ.

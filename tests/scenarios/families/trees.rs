@@ -45,6 +45,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("usr/bin/tool", b"#!/bin/sh\n".to_vec()),
         ("usr/bin/gone", b"#!/bin/sh\n".to_vec()),
+        (CAPABLE, b"#!/bin/sh\n".to_vec()),
         ("usr/lib/libtool.so.1.2", library),
         ("usr/share/tool/longer", b"text\n".to_vec()),
         ("usr/share/tool/zeros", vec![b'z'; 8192]),
@@ -79,6 +80,10 @@ const MODES: [(&str, u32); 3] = [
 const OWNED: &str = "usr/share/tool/owner";
 const OWNER: (u32, u32) = (1, 0);
 
+/// A program with a capability; a package of dpkg's cannot have one.
+const CAPABLE: &str = "usr/bin/capable";
+const CAPABILITY: &str = "cap_net_raw=ep";
+
 /// The package's files, as they will be installed.
 fn fill(folder: &Path) -> Result<()> {
     for (path, content) in files() {
@@ -95,7 +100,8 @@ fn fill(folder: &Path) -> Result<()> {
         fs::set_permissions(folder.join(path), Permissions::from_mode(mode))?;
     }
     let (user, group) = OWNER;
-    Ok(chown(folder.join(OWNED), Some(user), Some(group))?)
+    chown(folder.join(OWNED), Some(user), Some(group))?;
+    shell(folder, &format!("setcap {CAPABILITY} {CAPABLE}"))
 }
 
 /// Runs a script in `folder`, with its end an error unless it is well.
@@ -178,6 +184,7 @@ pub(crate) fn fedora(folder: &Path) -> Result<Tree> {
         .chain([TWIN.1.to_string()])
         .map(|path| match path.split('/').next() {
             Some("etc") => format!("%config(noreplace) /{path}"),
+            _ if path == CAPABLE => format!("%caps({CAPABILITY}) /{path}"),
             _ if path == OWNED => format!("%attr(-, daemon, root) /{path}"),
             _ => format!("\"/{path}\""),
         })
@@ -245,7 +252,7 @@ pub(crate) fn alpine(folder: &Path) -> Result<Tree> {
         folder,
         "cp -a files/. root
          q1() { printf 'Q1'; openssl dgst -sha1 -binary | base64; }
-         tar='tar -b1 --format=ustar'
+         tar='tar -b1 --format=posix --xattrs --xattrs-include=security.capability'
          (cd files; $tar --sort=name -c *) | gzip -n >data.tar.gz
          printf '%s = %s\\n' pkgname tool pkgver 1.2-3 arch noarch size 1 \
            datahash $(sha256sum data.tar.gz | cut -d' ' -f1) >.PKGINFO
