@@ -18,7 +18,6 @@ const KEPT: &str = "var/lib/kedge";
 
 /// A file where a folder belongs: repair says how to take it away, and does not.
 const IN_THE_WAY: &str = "usr/share/tool/folder";
-const INSIDE: &str = "usr/share/tool/folder/inside";
 /// How that is told.
 const ADVICE: &str = "where a folder belongs: mv";
 
@@ -42,7 +41,7 @@ struct Bench {
 /// What `repair` told.
 struct Told {
     exit: Option<i32>,
-    /// By path below ROOT.
+    /// By path, as the system names it.
     files: BTreeMap<String, Value>,
     /// What is about no file in particular.
     others: Vec<String>,
@@ -61,11 +60,8 @@ impl Bench {
         let mut files = BTreeMap::new();
         for file in report["files"].as_array().context("files")? {
             let path = file["path"].as_str().context("path")?;
-            let path = path.trim_start_matches('/').to_owned();
-            ensure!(
-                files.insert(path.clone(), file.clone()).is_none(),
-                "{path} is told twice: {all}"
-            );
+            let before = files.insert(path.to_owned(), file.clone());
+            ensure!(before.is_none(), "{path} is told twice: {all}");
         }
         let says = |other: &Value| Some(other["says"].as_str()?.to_owned());
         let others = report["others"].as_array().context("others")?;
@@ -81,6 +77,13 @@ impl Bench {
         manifest::of(&self.tree.root, KEPT)
     }
 
+    /// How often the package was asked for.
+    fn asked(&self) -> Result<usize> {
+        let log = fs::read_to_string(&self.log)?;
+        let line = format!("url:/{}", self.repository.package);
+        Ok(log.lines().filter(|asked| asked.contains(&line)).count())
+    }
+
     fn believe(&self, keys: &[(&str, Vec<u8>)]) -> Result<()> {
         repositories::put(&self.tree.root, keys)
     }
@@ -90,7 +93,7 @@ impl Bench {
     }
 
     /// By a key that did not sign it, nothing is repaired, and why is told.
-    fn a_stranger_s_signature_is_refused(&self, damaged: &[String]) -> Result<()> {
+    fn a_stranger_s_signature_is_refused(&self, damaged: &Found) -> Result<()> {
         self.believe(&self.repository.others)?;
         let before = self.manifest()?;
         let told = self.repair(&["--all-damaged"])?;
@@ -108,29 +111,49 @@ impl Bench {
         self.believe(&self.repository.keys)
     }
 
-    /// All but what is behind a file in the way, whose package is fetched once.
-    fn all_is_repaired(&self, damaged: &[String]) -> Result<Told> {
+    /// All but what is behind a file in the way, by one package file that is fetched once.
+    fn all_is_repaired(&self, damaged: &Found) -> Result<Told> {
+        let before = self.asked()?;
         let told = self.repair(&["--all-damaged"])?;
+        ensure!(told.exit == Some(NOT_ALL), "{:?}: {}", told.exit, told.all);
         told.has_files(damaged)?;
+        let behind = self.found_of(&[IN_THE_WAY]);
         for (path, file) in &told.files {
-            if [IN_THE_WAY, INSIDE].contains(&path.as_str()) {
+            if behind.contains_key(path) {
                 let why = file["why"].as_str().unwrap_or_default();
                 ensure!(file["result"] == "failed", "{path}: {}", told.all);
                 ensure!(why.contains(ADVICE), "{path}: {why}");
-                continue;
+            } else {
+                self.is_repaired(path, file)?;
             }
+        }
+        let asked = self.asked()? - before;
+        ensure!(asked == 1, "the package was asked for {asked} times");
+        Ok(told)
+    }
+
+    /// What was in the way is moved away, as it was told to.
+    fn the_rest_is_repaired(&self) -> Result<()> {
+        let in_the_way = self.tree.root.join(IN_THE_WAY);
+        fs::rename(in_the_way, self.tree.root.with_extension("old"))?;
+        let told = self.repair(&["--all-damaged"])?;
+        ensure!(told.exit == Some(GOOD), "{:?}: {}", told.exit, told.all);
+        told.has_files(&self.found_of(&[IN_THE_WAY]))?;
+        for (path, file) in &told.files {
             self.is_repaired(path, file)?;
         }
-        ensure!(told.exit == Some(NOT_ALL), "{:?}: {}", told.exit, told.all);
-        let asked = fs::read_to_string(&self.log)?;
-        let line = format!("url:/{}", self.repository.package);
-        let times = asked.lines().filter(|asked| asked.contains(&line)).count();
-        ensure!(
-            times > 0,
-            "{} was not asked for:\n{asked}",
-            self.repository.package
-        );
-        Ok(told)
+        Ok(())
+    }
+
+    /// What `verify` says of the damage to these.
+    fn found_of(&self, paths: &[&str]) -> Found {
+        let mut found = Found::new();
+        for damage in DAMAGES {
+            if paths.contains(&damage.path) {
+                damage.expect(&self.tree, &mut found);
+            }
+        }
+        found
     }
 
     /// It came from the system's own source, whose key vouches for it.
@@ -164,32 +187,20 @@ impl Bench {
     /// Puts back what was replaced, and repairs it once more.
     fn what_was_replaced_comes_back(&self, told: &Told, damaged: &Manifest) -> Result<()> {
         for path in UNDONE {
-            let number = &told.files[path]["kept"];
+            let number = &told.files[&format!("/{path}")]["kept"];
             let undo = self.repair(&["--undo", &number.to_string()])?;
             ensure!(undo.exit == Some(GOOD), "{path}: {}", undo.all);
         }
         let now = self.manifest()?;
-        let mut found = Found::new();
         for path in UNDONE {
             let (is, was) = (now.get(Path::new(path)), damaged.get(Path::new(path)));
-            ensure!(
-                is == was,
-                "{path} is {is:?} after the undo, and was {was:?}"
-            );
-            let damage = DAMAGES.iter().find(|damage| damage.path == path);
-            damage
-                .context("it is damaged")?
-                .expect(&self.tree, &mut found);
+            ensure!(is == was, "{path} is {is:?}, and was {was:?}");
         }
+        let found = self.found_of(&UNDONE);
         self.verify_finds(&found)?;
         let again = self.repair(&["--all-damaged"])?;
         ensure!(again.exit == Some(GOOD), "{}", again.all);
-        again.has_files(
-            &found
-                .keys()
-                .map(|path| path[1..].to_owned())
-                .collect::<Vec<_>>(),
-        )
+        again.has_files(&found)
     }
 
     /// What nobody may replace unasked, or nobody could tell: a named file is looked up in its package. But of one whose
@@ -213,11 +224,10 @@ impl Bench {
 }
 
 impl Told {
-    fn has_files(&self, expected: &[String]) -> Result<()> {
-        let told: Vec<&String> = self.files.keys().collect();
-        let mut expected: Vec<&String> = expected.iter().collect();
-        expected.sort();
-        ensure!(told == expected, "not {expected:?}, but {}", self.all);
+    /// It told of the files that `verify` found, and of no others.
+    fn has_files(&self, found: &Found) -> Result<()> {
+        let same = self.files.keys().eq(found.keys());
+        ensure!(same, "not {:?}, but {}", found.keys(), self.all);
         Ok(())
     }
 }
@@ -252,19 +262,9 @@ pub(crate) fn is_whole_again(
     }
     bench.verify_finds(&found)?;
     let damaged = bench.manifest()?;
-    let named: Vec<String> = found.keys().map(|path| path[1..].to_owned()).collect();
-    bench.a_stranger_s_signature_is_refused(&named)?;
-    let told = bench.all_is_repaired(&named)?;
-
-    // As it was told to.
-    let in_the_way = bench.tree.root.join(IN_THE_WAY);
-    fs::rename(&in_the_way, folder.path().join("moved"))?;
-    let rest = bench.repair(&["--all-damaged"])?;
-    ensure!(rest.exit == Some(GOOD), "{:?}: {}", rest.exit, rest.all);
-    rest.has_files(&[IN_THE_WAY, INSIDE].map(str::to_owned))?;
-    for (path, file) in &rest.files {
-        bench.is_repaired(path, file)?;
-    }
+    bench.a_stranger_s_signature_is_refused(&found)?;
+    let told = bench.all_is_repaired(&found)?;
+    bench.the_rest_is_repaired()?;
 
     let stay = DAMAGES.iter().filter(|damage| stays(damage, &bench.tree));
     let mut stay: Vec<PathBuf> = stay.map(|damage| damage.path.into()).collect();
@@ -276,7 +276,7 @@ pub(crate) fn is_whole_again(
     println!(
         "{}: {} files repaired from {}, {stay:?} only by name",
         bench.tree.family,
-        named.len(),
+        found.len(),
         bench.repository.url()
     );
     Ok(())
