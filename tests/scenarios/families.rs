@@ -1,5 +1,5 @@
 //! Systems of all four package families, rpm's with each kind of database, with damage of each kind: `verify` names what was
-//! damaged, and how, and nothing else.
+//! damaged, and how, and nothing else; `repair` fetches the same version from the system's own source, and all is as it was.
 //!
 //! dpkg, rpm and pacman install the packages themselves; apk is not in Debian, its database is written as it writes it.
 //!
@@ -18,6 +18,12 @@ use kedge_tests::{Folder, ImageTool, scenario};
 // The file that the reader of these databases is tested with.
 #[path = "../../rootfs/packages/src/rpm/kinds.rs"]
 mod kinds;
+#[path = "families/manifest.rs"]
+mod manifest;
+#[path = "families/repair.rs"]
+mod repair;
+#[path = "families/repositories.rs"]
+mod repositories;
 #[path = "families/trees.rs"]
 mod trees;
 
@@ -31,6 +37,8 @@ struct Damage {
     path: &'static str,
     damage: fn(&Path) -> Result<()>,
     words: fn(Knows) -> &'static [&'static str],
+    /// What else is damaged by that.
+    also: &'static [(&'static str, &'static str)],
 }
 
 /// All of them; what happens to a configuration file is no damage.
@@ -39,6 +47,7 @@ const DAMAGES: &[Damage] = &[
         path: "usr/lib/libtool.so.1.2",
         damage: flip_a_bit,
         words: |_| &["content"],
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/longer",
@@ -50,31 +59,37 @@ const DAMAGES: &[Damage] = &[
                 &["content"]
             }
         },
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/zeros",
         damage: |path| write(path, &vec![0; fs::read(path)?.len()]),
         words: |_| &["content"],
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/mode",
         damage: |path| Ok(fs::set_permissions(path, Permissions::from_mode(0o666))?),
         words: |_| &["mode"],
+        also: &[],
     },
     Damage {
         path: "usr/bin/tool",
         damage: |path| Ok(fs::set_permissions(path, Permissions::from_mode(0o755))?),
         words: |knows| if knows.modes { &["mode"] } else { &[] },
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/owner",
-        damage: |path| Ok(std::os::unix::fs::chown(path, Some(1), Some(1))?),
+        damage: |path| Ok(std::os::unix::fs::chown(path, Some(2), Some(2))?),
         words: |_| &["owner"],
+        also: &[],
     },
     Damage {
         path: "usr/lib/libtool.so.1",
         damage: become_a_husk,
         words: |_| &["type"],
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/husk",
@@ -86,6 +101,7 @@ const DAMAGES: &[Damage] = &[
                 &["type"]
             }
         },
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/folder",
@@ -100,6 +116,8 @@ const DAMAGES: &[Damage] = &[
                 &["type"]
             }
         },
+        // Below what is no folder any more there is nothing.
+        also: &[("usr/share/tool/folder/inside", "missing")],
     },
     Damage {
         path: "usr/share/tool/linked",
@@ -108,16 +126,38 @@ const DAMAGES: &[Damage] = &[
             Ok(symlink("/etc/shadow", path)?)
         },
         words: |knows| if knows.targets { &["target"] } else { &[] },
+        also: &[],
     },
     Damage {
         path: "usr/share/tool/gone",
         damage: |path| Ok(fs::remove_file(path)?),
         words: |_| &["missing"],
+        also: &[],
+    },
+    Damage {
+        path: "usr/bin/gone",
+        damage: |path| Ok(fs::remove_file(path)?),
+        words: |_| &["missing"],
+        also: &[],
+    },
+    Damage {
+        // What writes to it takes its capability.
+        path: "usr/bin/capable",
+        damage: flip_a_bit,
+        words: |_| &["content"],
+        also: &[],
+    },
+    Damage {
+        path: "usr/share/tool/twice",
+        damage: flip_a_bit,
+        words: |_| &["content"],
+        also: &[("usr/share/tool/twin", "content")],
     },
     Damage {
         path: "etc/tool/changed.conf",
         damage: |path| write(path, b"by hand"),
         words: |_| &[],
+        also: &[],
     },
 ];
 
@@ -142,7 +182,8 @@ fn become_a_husk(path: &Path) -> Result<()> {
 /// By path, which words `verify` has.
 type Found = BTreeMap<String, BTreeSet<String>>;
 
-fn verify(kedge: &ImageTool, tree: &Tree) -> Result<(Option<i32>, Found)> {
+/// `verify` says this, and nothing else.
+fn verify_finds(kedge: &ImageTool, tree: &Tree, expected: &Found) -> Result<()> {
     let root = tree.root.to_str().context("a path in UTF-8")?;
     let said = kedge.run(&["verify", root, "--json"], PATIENCE)?;
     let report: serde_json::Value = serde_json::from_slice(&said.stdout)
@@ -165,41 +206,48 @@ fn verify(kedge: &ImageTool, tree: &Tree) -> Result<(Option<i32>, Found)> {
     }
     let complaints = report["complaints"].as_array().context("complaints")?;
     ensure!(complaints.is_empty(), "{complaints:?}");
-    Ok((said.status, found))
+    let wanted = if expected.is_empty() { 0 } else { 1 };
+    ensure!(found == *expected, "{found:?}, expected {expected:?}");
+    ensure!(
+        said.status == Some(wanted),
+        "it ended with {:?}",
+        said.status
+    );
+    Ok(())
+}
+
+impl Damage {
+    /// Does it, and adds what `verify` must say of it.
+    fn inflict(&self, tree: &Tree, expected: &mut Found) -> Result<()> {
+        (self.damage)(&tree.root.join(self.path))
+            .with_context(|| format!("damaging {}", self.path))?;
+        self.expect(tree, expected);
+        Ok(())
+    }
+
+    /// Adds what `verify` must say of it.
+    fn expect(&self, tree: &Tree, expected: &mut Found) {
+        let words = (self.words)(tree.knows).iter().map(|w| w.to_string());
+        let words: BTreeSet<String> = words.collect();
+        if !words.is_empty() {
+            expected.insert(format!("/{}", self.path), words);
+        }
+        for (path, word) in self.also {
+            expected.insert(format!("/{path}"), BTreeSet::from([word.to_string()]));
+        }
+    }
 }
 
 fn is_told_apart(folder: &Folder, tree: &Tree) -> Result<()> {
     let kedge = ImageTool::extract(folder.path())?;
-    let (status, found) = verify(&kedge, tree)?;
-    ensure!(found.is_empty(), "before any damage: {found:?}");
-    ensure!(status == Some(0), "it ended with {status:?}");
+    let mut expected = Found::new();
+    verify_finds(&kedge, tree, &expected).context("before any damage")?;
 
     // One after the other: nothing hides anything else.
-    let mut expected = Found::new();
     for damage in DAMAGES {
-        (damage.damage)(&tree.root.join(damage.path))
-            .with_context(|| format!("damaging {}", damage.path))?;
-        let words: BTreeSet<String> = (damage.words)(tree.knows)
-            .iter()
-            .map(|w| w.to_string())
-            .collect();
-        if !words.is_empty() {
-            expected.insert(format!("/{}", damage.path), words);
-        }
-        // Below what is no folder any more there is nothing.
-        if damage.path.ends_with("/folder") {
-            let inside = format!("/{}/inside", damage.path);
-            expected.insert(inside, BTreeSet::from(["missing".to_string()]));
-        }
-        let (status, found) = verify(&kedge, tree)?;
-        ensure!(
-            found == expected,
-            "{} of {}: {found:?}, expected {expected:?}",
-            damage.path,
-            tree.family
-        );
-        let wanted = if expected.is_empty() { 0 } else { 1 };
-        ensure!(status == Some(wanted), "it ended with {status:?}");
+        damage.inflict(tree, &mut expected)?;
+        verify_finds(&kedge, tree, &expected)
+            .with_context(|| format!("{} of {}", damage.path, tree.family))?;
     }
     println!(
         "{}: {} kinds of damage told apart",
@@ -207,6 +255,20 @@ fn is_told_apart(folder: &Folder, tree: &Tree) -> Result<()> {
         expected.len()
     );
     Ok(())
+}
+
+/// rpm's, with the database in the format of SUSE's.
+fn fedora_with_ndb(folder: &Path) -> Result<Tree> {
+    let tree = trees::fedora(folder)?;
+    kinds::make_ndb(&tree.root.join("var/lib/rpm"));
+    Ok(tree)
+}
+
+/// rpm's, with the database in the format that it had before 2020.
+fn fedora_with_berkeley_db(folder: &Path) -> Result<Tree> {
+    let tree = trees::fedora(folder)?;
+    kinds::make_berkeley(&tree.root.join("var/lib/rpm"), 0, 4096);
+    Ok(tree)
 }
 
 #[test]
@@ -221,20 +283,12 @@ fn rpm_s_files_are_told_apart_with_sqlite() {
 
 #[test]
 fn rpm_s_files_are_told_apart_with_ndb() {
-    scenario(|folder| {
-        let tree = trees::fedora(folder.path())?;
-        kinds::make_ndb(&tree.root.join("var/lib/rpm"));
-        is_told_apart(folder, &tree)
-    });
+    scenario(|folder| is_told_apart(folder, &fedora_with_ndb(folder.path())?));
 }
 
 #[test]
 fn rpm_s_files_are_told_apart_with_berkeley_db() {
-    scenario(|folder| {
-        let tree = trees::fedora(folder.path())?;
-        kinds::make_berkeley(&tree.root.join("var/lib/rpm"), 0, 4096);
-        is_told_apart(folder, &tree)
-    });
+    scenario(|folder| is_told_apart(folder, &fedora_with_berkeley_db(folder.path())?));
 }
 
 #[test]
@@ -245,4 +299,36 @@ fn pacman_s_files_are_told_apart() {
 #[test]
 fn apk_s_files_are_told_apart() {
     scenario(|folder| is_told_apart(folder, &trees::alpine(folder.path())?));
+}
+
+#[test]
+fn dpkg_s_files_are_repaired_from_a_signed_release() {
+    scenario(|folder| repair::is_whole_again(folder, trees::debian, repositories::debian));
+}
+
+#[test]
+fn rpm_s_files_are_repaired_from_a_signed_package() {
+    scenario(|folder| repair::is_whole_again(folder, trees::fedora, repositories::fedora));
+}
+
+#[test]
+fn rpm_s_files_are_repaired_with_ndb() {
+    scenario(|folder| repair::is_whole_again(folder, fedora_with_ndb, repositories::fedora));
+}
+
+#[test]
+fn rpm_s_files_are_repaired_with_berkeley_db() {
+    scenario(|folder| {
+        repair::is_whole_again(folder, fedora_with_berkeley_db, repositories::fedora)
+    });
+}
+
+#[test]
+fn pacman_s_files_are_repaired_from_a_package_whose_packager_is_vouched_for() {
+    scenario(|folder| repair::is_whole_again(folder, trees::arch, repositories::arch));
+}
+
+#[test]
+fn apk_s_files_are_repaired_from_a_signed_index() {
+    scenario(|folder| repair::is_whole_again(folder, trees::alpine, repositories::alpine));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kedge_tests::child::output;
-use kedge_tests::mirror::new_key;
+use kedge_tests::keyring::new_key;
 use kedge_tests::{Finished, Folder, ImageTool, Mirror, Network, Tree, Victim, scenario};
 
 #[path = "mirror_faults/server.rs"]

@@ -23,6 +23,7 @@
 //! | [`Ssh`], [`SshKey`] | OpenSSH's own clients |
 //! | [`Desk`] | a terminal at which somebody types |
 //! | [`Victim`], [`Mirror`] | a real Debian to be broken, and where its packages come from |
+//! | [`Keyring`] | OpenPGP keys that sign what mirrors have |
 //! | [`ImageTool`] | the image's program, on this host |
 //! | [`Running::set_link`] | a cable that is pulled |
 //! | [`Capture`] | what a card has sent, in words |
@@ -48,6 +49,7 @@ pub mod folder;
 pub mod frame;
 pub mod http;
 pub mod image_tool;
+pub mod keyring;
 pub mod kvm;
 pub mod machine;
 pub mod media;
@@ -84,6 +86,7 @@ pub use folder::{Folder, scenario};
 pub use frame::{Frame, Kind, Mac};
 pub use http::{HttpRecorder, Request};
 pub use image_tool::ImageTool;
+pub use keyring::Keyring;
 pub use machine::{Controller, Firmware, Machine, Medium, Nic, Source};
 pub use media::{Media, Pace};
 pub use memory::Memory;

@@ -8,11 +8,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::child::output;
+use crate::keyring::Keyring;
 
 /// The part of a mirror's URL before `dists` and `pool`.
 const DEBIAN: &str = "debian";
@@ -31,6 +32,34 @@ pub struct Mirror {
 }
 
 impl Mirror {
+    /// Makes a mirror in the new folder `to` of the packages in `archives`, which are moved there; its key is `signing.asc` in `keys`.
+    pub fn make(archives: &Path, to: &Path, keys: &Path) -> Result<Self> {
+        let pool = to.join("debian/pool");
+        fs::create_dir_all(&pool)?;
+        for entry in fs::read_dir(archives)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|end| end == "deb") {
+                // apt writes a version's colon as %3a, and a mirror leaves the epoch away.
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = match name.split_once("%3a") {
+                    Some((before, after)) => match before.rsplit_once('_') {
+                        Some((package, _)) => format!("{package}_{after}"),
+                        None => name.clone(),
+                    },
+                    None => name.clone(),
+                };
+                fs::rename(entry.path(), pool.join(name))?;
+            }
+        }
+        let mirror = Self {
+            folder: to.to_owned(),
+            key: keys.join("signing.asc"),
+        };
+        mirror.index()?;
+        mirror.publish(None, None)?;
+        Ok(mirror)
+    }
+
     /// A copy, to be broken. The packages are links to those of the original: to change one, remove it first.
     pub(crate) fn copy(from: &Path, key: &Path, to: &Path) -> Result<Self> {
         fs::create_dir_all(to)?;
@@ -81,29 +110,6 @@ impl Mirror {
     }
 }
 
-/// Makes a mirror in the new folder `to` of the packages in `archives`, which are moved there; its key is `signing.asc` in `keys`.
-pub(crate) fn make(archives: &Path, to: &Path, keys: &Path) -> Result<()> {
-    let pool = to.join("debian/pool");
-    fs::create_dir_all(&pool)?;
-    for entry in fs::read_dir(archives)? {
-        let entry = entry?;
-        if entry.path().extension().is_some_and(|end| end == "deb") {
-            // apt writes a version's colon as %3a, and a mirror leaves the epoch away.
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let name = match name.split_once("%3a") {
-                Some((before, after)) => match before.rsplit_once('_') {
-                    Some((package, _)) => format!("{package}_{after}"),
-                    None => name.clone(),
-                },
-                None => name.clone(),
-            };
-            fs::rename(entry.path(), pool.join(name))?;
-        }
-    }
-    index(to)?;
-    publish(to, &keys.join("signing.asc"), None)
-}
-
 fn index(mirror: &Path) -> Result<()> {
     let mut command = Command::new("apt-ftparchive");
     command
@@ -149,69 +155,13 @@ fn publish(mirror: &Path, key: &Path, valid_until: Option<&str>) -> Result<()> {
     let plain = suite.join("Release");
     fs::write(&plain, release)?;
     let home = Keyring::new()?;
-    home.gpg(&["--import"])
-        .and_then(|mut gpg| output(gpg.arg(key), None))?;
+    output(home.gpg(&["--import"]).arg(key), None)?;
     for (kind, to) in [
         ("--clear-sign", "InRelease"),
         ("--detach-sign", "Release.gpg"),
     ] {
-        let mut gpg = home.gpg(&["--armor", kind, "--output"])?;
+        let mut gpg = home.gpg(&["--armor", kind, "--output"]);
         output(gpg.arg(suite.join(to)).arg(&plain), None)?;
     }
     Ok(())
-}
-
-/// Makes a key pair in `folder`, in a file of this name; gives the public part, armoured.
-pub fn new_key(folder: &Path, name: &str) -> Result<String> {
-    let home = Keyring::new()?;
-    let who = "kedge's tests <tests@kedge.example>";
-    let mut gpg = home.gpg(&[
-        "--passphrase",
-        "",
-        "--quick-generate-key",
-        who,
-        "ed25519",
-        "sign",
-        "never",
-    ])?;
-    output(&mut gpg, None)?;
-    let secret = output(&mut home.gpg(&["--armor", "--export-secret-keys"])?, None)?;
-    let public = output(&mut home.gpg(&["--armor", "--export"])?, None)?;
-    ensure!(!secret.is_empty(), "gpg made no key");
-    fs::write(folder.join(name), secret)?;
-    Ok(String::from_utf8(public)?)
-}
-
-/// A home of GnuPG's for one job: its agent ends with it.
-struct Keyring(PathBuf);
-
-impl Keyring {
-    fn new() -> Result<Self> {
-        // In /tmp: the agent's socket must have a short name.
-        let made = output(
-            Command::new("mktemp").args(["-d", "/tmp/kedge-gpg-XXXXXX"]),
-            None,
-        )?;
-        Ok(Self(String::from_utf8(made)?.trim_end().into()))
-    }
-
-    fn gpg(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new("gpg");
-        command.arg("--homedir").arg(&self.0);
-        command.args(["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback"]);
-        command.args(arguments).stdin(Stdio::null());
-        Ok(command)
-    }
-}
-
-impl Drop for Keyring {
-    fn drop(&mut self) {
-        let mut gpgconf = Command::new("gpgconf");
-        gpgconf
-            .arg("--homedir")
-            .arg(&self.0)
-            .args(["--kill", "all"]);
-        let _ = output(&mut gpgconf, None);
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

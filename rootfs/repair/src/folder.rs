@@ -1,13 +1,14 @@
 //! Folders: those that are missing on the way to a file, and those that are damaged themselves.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kedge_archive::{Member, MemberKind};
 use kedge_doctor::{Accounts, shown};
 use kedge_packages::{Entry, Kind};
-use kedge_sysroot::Sysroot;
-use rustix::fs::{FileType, Mode, OFlags};
+use kedge_sysroot::{Sysroot, kind_name};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -39,7 +40,7 @@ pub(crate) fn make_above(
         match root.metadata(folder) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
             Ok(stat) => {
-                let kind = kedge_sysroot::kind_name(FileType::from_raw_mode(stat.st_mode));
+                let kind = kind_name(FileType::from_raw_mode(stat.st_mode));
                 return Err(Error::NoFolder(root.outside(folder), kind));
             }
             Err(error) if error.is_missing() => {
@@ -96,8 +97,11 @@ pub(crate) fn make(
         Err(errno) => return Err(fail("make the folder", errno)),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(&above, &name, flags, Mode::empty())
-        .map_err(|errno| fail("open the folder", errno))?;
+    let folder =
+        rustix::fs::openat(&above, &name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOTDIR => Error::NoFolder(root.outside(path), kind_at(&above, &name)),
+            errno => fail("open the folder", errno),
+        })?;
     let old = match is_new {
         true => None,
         false => Some(rustix::fs::fstat(&folder).map_err(|errno| fail("look at", errno))?),
@@ -156,6 +160,16 @@ pub(crate) fn put(
         is: format!("a folder with mode {:04o}", made.mode),
         notes: made.notes,
     })
+}
+
+/// What is in a folder's place and is none.
+fn kind_at(above: &OwnedFd, name: &Path) -> &'static str {
+    let stat = rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+    match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        // One to a folder is as good as a folder; where this one leads may not be mounted.
+        Ok(FileType::Symlink) => "symlink that leads to no folder",
+        kind => kind_name(kind.unwrap_or(FileType::Unknown)),
+    }
 }
 
 /// Refuses a folder that should be a link, when nothing is in its place.

@@ -1,7 +1,7 @@
 //! Small systems with one package `tool`, installed by each family's own package manager.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +20,8 @@ pub(crate) struct Knows {
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) root: PathBuf,
+    /// The package file that it was installed from.
+    pub(crate) file: PathBuf,
     pub(crate) family: &'static str,
     pub(crate) package: &'static str,
     pub(crate) version: &'static str,
@@ -42,6 +44,8 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     vec![
         ("usr/bin/tool", b"#!/bin/sh\n".to_vec()),
+        ("usr/bin/gone", b"#!/bin/sh\n".to_vec()),
+        (CAPABLE, b"#!/bin/sh\n".to_vec()),
         ("usr/lib/libtool.so.1.2", library),
         ("usr/share/tool/longer", b"text\n".to_vec()),
         ("usr/share/tool/zeros", vec![b'z'; 8192]),
@@ -49,6 +53,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("usr/share/tool/owner", b"owner\n".to_vec()),
         ("usr/share/tool/husk", b"husk\n".to_vec()),
         ("usr/share/tool/gone", b"gone\n".to_vec()),
+        ("usr/share/tool/twice", b"twice\n".to_vec()),
         ("usr/share/tool/folder/inside", b"inside\n".to_vec()),
         ("usr/share/tool/with blank", b"blank\n".to_vec()),
         ("usr/share/tool/nothing", Vec::new()),
@@ -61,6 +66,24 @@ const LINKS: [(&str, &str); 2] = [
     ("usr/share/tool/linked", "../../bin/tool"),
 ];
 
+/// A file's second name.
+const TWIN: (&str, &str) = ("usr/share/tool/twice", "usr/share/tool/twin");
+
+/// Modes that are not the usual ones, of programs and of a folder.
+const MODES: [(&str, u32); 3] = [
+    ("usr/bin/gone", 0o6755),
+    ("usr/bin/tool", 0o4755),
+    ("usr/share/tool/folder", 0o2750),
+];
+
+/// The file that is not root's, and whose it is: `daemon`'s.
+const OWNED: &str = "usr/share/tool/owner";
+const OWNER: (u32, u32) = (1, 0);
+
+/// A program with a capability; a package of dpkg's cannot have one.
+const CAPABLE: &str = "usr/bin/capable";
+const CAPABILITY: &str = "cap_net_raw=ep";
+
 /// The package's files, as they will be installed.
 fn fill(folder: &Path) -> Result<()> {
     for (path, content) in files() {
@@ -72,14 +95,17 @@ fn fill(folder: &Path) -> Result<()> {
     for (link, target) in LINKS {
         symlink(target, folder.join(link))?;
     }
-    Ok(fs::set_permissions(
-        folder.join("usr/bin/tool"),
-        Permissions::from_mode(0o4755),
-    )?)
+    fs::hard_link(folder.join(TWIN.0), folder.join(TWIN.1))?;
+    for (path, mode) in MODES {
+        fs::set_permissions(folder.join(path), Permissions::from_mode(mode))?;
+    }
+    let (user, group) = OWNER;
+    chown(folder.join(OWNED), Some(user), Some(group))?;
+    shell(folder, &format!("setcap {CAPABILITY} {CAPABLE}"))
 }
 
 /// Runs a script in `folder`, with its end an error unless it is well.
-fn shell(folder: &Path, script: &str) -> Result<()> {
+pub(crate) fn shell(folder: &Path, script: &str) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
         "files with owners can only be made by root"
@@ -98,7 +124,9 @@ fn shell(folder: &Path, script: &str) -> Result<()> {
 /// A root with accounts in it, and the package's files beside it.
 fn begin(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
-    fs::create_dir_all(root.join("etc"))?;
+    for place in ["etc", "var/lib"] {
+        fs::create_dir_all(root.join(place))?;
+    }
     fs::write(
         root.join("etc/passwd"),
         "root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\n",
@@ -114,7 +142,7 @@ pub(crate) fn debian(folder: &Path) -> Result<Tree> {
     shell(
         folder,
         "cd files; mkdir DEBIAN
-         printf 'Package: tool\\nVersion: 1.2-3\\nArchitecture: all\\nMaintainer: nobody\\nDescription: -\\n' >DEBIAN/control
+         printf 'Package: tool\\nVersion: 1.2-3\\nArchitecture: amd64\\nMaintainer: nobody\\nDescription: -\\n' >DEBIAN/control
          echo /etc/tool/changed.conf >DEBIAN/conffiles
          find usr -type f -print0 | xargs -0 md5sum >DEBIAN/md5sums
          dpkg-deb --root-owner-group --build . ../tool.deb >&2
@@ -134,6 +162,7 @@ pub(crate) fn debian(folder: &Path) -> Result<Tree> {
     )?;
     Ok(Tree {
         root,
+        file: folder.join("tool.deb"),
         family: "dpkg",
         package: "tool",
         version: VERSION,
@@ -152,8 +181,11 @@ pub(crate) fn fedora(folder: &Path) -> Result<Tree> {
         .iter()
         .map(|(path, _)| path.to_string())
         .chain(LINKS.map(|(link, _)| link.to_string()))
+        .chain([TWIN.1.to_string()])
         .map(|path| match path.split('/').next() {
             Some("etc") => format!("%config(noreplace) /{path}"),
+            _ if path == CAPABLE => format!("%caps({CAPABILITY}) /{path}"),
+            _ if path == OWNED => format!("%attr(-, daemon, root) /{path}"),
             _ => format!("\"/{path}\""),
         })
         .collect();
@@ -177,6 +209,7 @@ pub(crate) fn fedora(folder: &Path) -> Result<Tree> {
     )?;
     Ok(Tree {
         root,
+        file: folder.join("rpmbuild/RPMS/noarch/tool-1.2-3.noarch.rpm"),
         family: "rpm",
         package: "tool",
         version: VERSION,
@@ -194,14 +227,15 @@ pub(crate) fn arch(folder: &Path) -> Result<Tree> {
            backup etc/tool/changed.conf >.PKGINFO
          bsdtar -czf .MTREE --format=mtree \
            --options='!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link' .PKGINFO *
-         bsdtar -cf ../tool.pkg.tar .PKGINFO .MTREE *
+         bsdtar --zstd -cf ../tool.pkg.tar.zst .PKGINFO .MTREE *
          cd ..; mkdir -p root/var/lib/pacman
          printf '[options]\\nSigLevel = Never\\nLocalFileSigLevel = Never\\nArchitecture = auto\\n' >pacman.conf
          pacman --root \"$PWD/root\" --dbpath \"$PWD/root/var/lib/pacman\" --config pacman.conf \
-           --logfile \"$PWD/pacman.log\" --noconfirm --noscriptlet -U tool.pkg.tar >&2",
+           --logfile \"$PWD/pacman.log\" --noconfirm --noscriptlet -U tool.pkg.tar.zst >&2",
     )?;
     Ok(Tree {
         root,
+        file: folder.join("tool.pkg.tar.zst"),
         family: "pacman",
         package: "tool",
         version: VERSION,
@@ -209,23 +243,33 @@ pub(crate) fn arch(folder: &Path) -> Result<Tree> {
     })
 }
 
-/// As apk 2.14 writes its database (`apk_db_fdb_write`): folders and their files, modes where they are not the default ones,
-/// SHA-1 in base64 of what is in a file, or of where a link leads.
+/// As apk 2.14 writes its database (`apk_db_fdb_write`): folders and their files, owners and modes where they are not the
+/// default ones, SHA-1 in base64 of what is in a file, or of where a link leads. The package is named by the SHA-1 of its
+/// control part, which `abuild` makes without an archive's end, and which names the content.
 pub(crate) fn alpine(folder: &Path) -> Result<Tree> {
     let root = begin(folder)?;
     shell(
         folder,
         "cp -a files/. root
-         q1() { printf 'Z:Q1'; openssl dgst -sha1 -binary | base64; }
+         q1() { printf 'Q1'; openssl dgst -sha1 -binary | base64; }
+         tar='tar -b1 --format=posix --xattrs --xattrs-include=security.capability'
+         (cd files; $tar --sort=name -c *) | gzip -n >data.tar.gz
+         printf '%s = %s\\n' pkgname tool pkgver 1.2-3 arch noarch size 1 \
+           datahash $(sha256sum data.tar.gz | cut -d' ' -f1) >.PKGINFO
+         $tar -c .PKGINFO | head -c -1024 | gzip -n >control.tar.gz
+         cat control.tar.gz data.tar.gz >tool.apk
          db=root/lib/apk/db/installed; mkdir -p root/lib/apk/db
-         printf 'C:Q1abc=\\nP:tool\\nV:1.2-3\\nA:noarch\\nS:1\\n' >$db
+         printf 'C:%s\\nP:tool\\nV:1.2-3\\nA:x86_64\\nS:1\\n' $(q1 <control.tar.gz) >$db
          cd files
          find . -type d -printf '%P\\n' | sort | while read -r dir; do
            echo \"F:$dir\"
+           acl=$(stat -c %u:%g:%a \"./$dir\")
+           test $acl = 0:0:755 || echo \"M:$acl\"
            find \"./$dir\" -maxdepth 1 ! -type d -printf '%f\\n' | sort | while read -r file; do
              echo \"R:$file\"
-             mode=$(stat -c %a \"./$dir/$file\")
-             test $mode = 644 || echo \"a:0:0:$mode\"
+             acl=$(stat -c %u:%g:%a \"./$dir/$file\")
+             test $acl = 0:0:644 || echo \"a:$acl\"
+             printf Z:
              if test -h \"./$dir/$file\"; then readlink -n \"./$dir/$file\" | q1
              else q1 <\"./$dir/$file\"; fi
            done
@@ -234,6 +278,7 @@ pub(crate) fn alpine(folder: &Path) -> Result<Tree> {
     )?;
     Ok(Tree {
         root,
+        file: folder.join("tool.apk"),
         family: "apk",
         package: "tool",
         version: VERSION,

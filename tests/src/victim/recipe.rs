@@ -11,7 +11,8 @@ use kedge_digest::{Algorithm, Hasher};
 
 use super::{ADDRESS, Disk, MIRROR};
 use crate::child::output;
-use crate::mirror;
+use crate::keyring::new_key;
+use crate::mirror::Mirror;
 use crate::ssh_key::SshKey;
 
 /// To be raised when this file makes something else of the same words.
@@ -115,7 +116,7 @@ impl Recipe {
         configure(&root, place)?;
         let archives = root.join("var/cache/apt/archives");
         if self.disk.is_some() {
-            mirror::make(&archives, &place.join("mirror"), place)?;
+            Mirror::make(&archives, &place.join("mirror"), place)?;
         }
         for folder in [archives, root.join("var/lib/apt/lists")] {
             empty(&folder)?;
@@ -203,7 +204,7 @@ fn configure(root: &Path, place: &Path) -> Result<()> {
         fs::set_permissions(root.join(name), Permissions::from_mode(mode))?;
     }
     let keyring = "etc/apt/keyrings/mirror.asc";
-    let public = mirror::new_key(place, "signing.asc")?;
+    let public = new_key(place, "signing.asc")?;
     write(keyring, &public)?;
     empty(&root.join("etc/apt/sources.list.d"))?;
     write(

@@ -185,6 +185,35 @@ fn links_missing_files_and_folders_are_made_again() {
     assert!(fs::symlink_metadata(&link).unwrap().is_file());
 }
 
+/// Nothing of it is a package's, so nobody takes it away unasked.
+#[test]
+fn what_is_in_a_folder_s_place_is_told_with_the_way_out() {
+    let system = System::new();
+    let folder = system.path("usr/share/sample/deep");
+    let moved = system.path("usr/share/sample/deep.old");
+    for (kind, put) in [
+        (
+            "regular file",
+            (|path| fs::write(path, "mine")) as fn(&Path) -> _,
+        ),
+        ("symlink that leads to no folder", |path| {
+            symlink("nowhere", path)
+        }),
+    ] {
+        fs::remove_dir_all(&folder).unwrap();
+        put(&folder).unwrap();
+        let told = system.told(&["--all-damaged"]);
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        let advice = format!("is a {kind}, where a folder belongs: mv");
+        // Of the folder, of the one in it, and of the file in that.
+        assert_eq!(told.matches(&advice).count(), 3, "{told}");
+        fs::rename(&folder, &moved).unwrap();
+        assert_eq!(system.repair(&["--all-damaged"]), 0);
+        system.is_whole();
+        fs::remove_file(&moved).unwrap();
+    }
+}
+
 #[test]
 fn what_has_two_names_has_them_afterwards() {
     let system = System::new();
