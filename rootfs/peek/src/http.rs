@@ -15,6 +15,8 @@ pub struct Header {
     pub length: Option<u64>,
     /// Whether it is in chunks.
     pub chunked: bool,
+    /// What it was packed by for the way, if it was: `gzip`.
+    pub packed: Option<String>,
 }
 
 impl Header {
@@ -35,7 +37,7 @@ impl Header {
         let mut lines = text.lines();
         let status = lines.next()?.trim();
         let status: String = status.escape_debug().to_string().chars().take(80).collect();
-        let (mut length, mut chunked) = (None, false);
+        let (mut length, mut chunked, mut packed) = (None, false, Vec::new());
         for line in lines {
             let Some((name, value)) = line.split_once(':') else {
                 continue;
@@ -47,7 +49,9 @@ impl Header {
                 "transfer-encoding" => {
                     let last = value.rsplit(',').next().unwrap_or_default();
                     chunked = last.trim().eq_ignore_ascii_case("chunked");
+                    packed.extend(codings(value));
                 }
+                "content-encoding" => packed.extend(codings(value)),
                 _ => {}
             }
         }
@@ -56,8 +60,20 @@ impl Header {
             body,
             length: length.filter(|_| !chunked),
             chunked,
+            packed: (!packed.is_empty()).then(|| packed.join(", ")),
         })
     }
+}
+
+/// The codings (RFC 9110, 8.4.1) that change what the bytes are.
+fn codings(value: &str) -> impl Iterator<Item = String> {
+    let words = value
+        .split(',')
+        .map(|word| word.trim().to_ascii_lowercase());
+    words
+        .filter(|word| !matches!(word.as_str(), "" | "identity" | "chunked"))
+        .map(|word| word.escape_debug().to_string().chars().take(20).collect())
+        .take(4)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -159,6 +175,15 @@ mod tests {
         };
         assert!(coded("gzip, chunked") && coded("gzip\r\ntransfer-encoding:CHUNKED"));
         assert!(!coded("gzip") && !coded("chunked, gzip") && !coded("xchunked"));
+        let packed = |lines: &str| {
+            let header = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
+            Header::parse(header.as_bytes()).unwrap().packed
+        };
+        let gzip = Some("gzip".to_string());
+        assert_eq!(packed("Content-Encoding: GZIP"), gzip);
+        assert_eq!(packed("Transfer-Encoding: gzip, chunked"), gzip);
+        assert_eq!(packed("Content-Encoding: identity\r\nA: gzip"), None);
+        assert_eq!(packed("Transfer-Encoding: chunked"), None);
         assert_eq!(header.status, "HTTP/1.0 302 \\u{1b}");
         assert_eq!(
             Header::parse(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n"),

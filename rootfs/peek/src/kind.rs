@@ -99,10 +99,13 @@ fn http(bytes: &impl Bytes, head: &[u8], size: u64, offset: u64) -> Option<Kind>
         }
         _ => String::new(),
     };
+    let packed = header.packed.map_or(String::new(), |by| {
+        format!("; packed for the way by {by}, so it is not the file yet")
+    });
     let mut kind = kind(
         "http",
         format!(
-            "an HTTP header ({}) in front of a file; the body starts at byte {body}: {inner}{length}",
+            "an HTTP header ({}) in front of a file; the body starts at byte {body}: {inner}{length}{packed}",
             header.status
         ),
     )?;

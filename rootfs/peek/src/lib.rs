@@ -218,6 +218,11 @@ fn body(source: &Source, out: &mut impl Write) -> Result<u8, Error> {
         done.map_err(Error::Stdout)?;
         at += count as u64;
     }
+    if let Some(by) = &header.packed {
+        eprintln!(
+            "peek: what came out is still packed by {by}, as the header says: unpack it (gunzip, xz -d, zstd -d) for the file"
+        );
+    }
     let whole = chunks.is_none_or(|chunks| chunks.is_whole());
     let missing = header.length.filter(|&length| length > written);
     if let Some(length) = missing {
