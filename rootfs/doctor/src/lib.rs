@@ -14,6 +14,7 @@ macro_rules! say {
 mod absent;
 mod accounts;
 mod arguments;
+mod change;
 pub mod closure;
 mod compare;
 mod device;
