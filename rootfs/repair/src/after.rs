@@ -1,6 +1,7 @@
 //! After a repair: what the doctor says of the file now, and whether it can be loaded.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kedge_doctor::shown::typed;
 use kedge_doctor::{Gravity, examine};
@@ -77,8 +78,39 @@ pub(crate) fn damage(root: &Sysroot, number: u64, path: &Path) -> Vec<String> {
     lines
 }
 
-/// Loads it, if it is something that is loaded dynamically.
-pub(crate) fn trial(root: &Sysroot, path: &Path) -> Option<Trial> {
+/// A dynamic linker that does not end, once and again, will not end with the next file either.
+const MOST_LOST: Duration = Duration::from_secs(30);
+
+/// Trials of one system's files, one after the other.
+pub(crate) struct Trials<'a> {
+    root: &'a Sysroot,
+    /// How long it was waited for nothing.
+    lost: Duration,
+}
+
+impl<'a> Trials<'a> {
+    pub(crate) fn new(root: &'a Sysroot) -> Trials<'a> {
+        let lost = Duration::ZERO;
+        Trials { root, lost }
+    }
+
+    /// Loads the next, if it is something that is loaded dynamically.
+    pub(crate) fn of(&mut self, path: &Path) -> Option<Trial> {
+        if self.lost >= MOST_LOST {
+            return Some(Trial::Untried(
+                "the system's dynamic linker did not end with others before".into(),
+            ));
+        }
+        let began = Instant::now();
+        let trial = trial(self.root, path);
+        if matches!(trial, Some(Trial::Untried(_))) {
+            self.lost += began.elapsed();
+        }
+        trial
+    }
+}
+
+fn trial(root: &Sysroot, path: &Path) -> Option<Trial> {
     let object = Object::read(&elf(root, path)?)?;
     if object.interpreter.is_none() && object.needed.is_empty() && object.soname.is_none() {
         // Static, or a module of the kernel.
@@ -131,6 +163,28 @@ mod tests {
         let many = damage("file");
         assert_eq!(many.len(), MOST_RANGES + 1, "{many:?}");
         assert!(many[MOST_RANGES].starts_with("and 2 more: peek --diff"));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_linker_that_never_ends_is_not_waited_for_with_every_file() {
+        let root = std::env::temp_dir().join(format!("kedge-trials-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        fs::copy(std::env::current_exe().unwrap(), root.join("tool")).unwrap();
+        let open = Sysroot::open(&root).unwrap();
+        // There is no linker in that system at all, which costs nothing.
+        let mut trials = Trials::new(&open);
+        let why = |trial| match trial {
+            Some(Trial::Untried(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..3 {
+            let why = why(trials.of(Path::new("tool")));
+            assert!(!why.contains("before"), "{why}");
+        }
+        trials.lost += MOST_LOST;
+        let why = why(trials.of(Path::new("tool")));
+        assert!(why.contains("before"), "{why}");
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -8,6 +8,7 @@ use kedge_packages::{Database, Package};
 use kedge_progress::{Progress, interrupt, shown_lines};
 use kedge_sysroot::Sysroot;
 
+use crate::after::Trials;
 use crate::arguments::{Order, Work};
 use crate::lock::Lock;
 use crate::plan::{Planned, Planner, Task, inside};
@@ -75,13 +76,14 @@ fn undo(
 /// Only loads.
 fn verify(root: &Sysroot, files: &[String], teller: &mut Teller) -> u8 {
     let mut exit = GOOD;
+    let mut trials = Trials::new(root);
     for file in files {
         let said = match root.real_path(&inside(root, Path::new(file))) {
             Err(error) => {
                 exit = COULD_NOT_LOOK;
                 error.to_string()
             }
-            Ok(path) => match after::trial(root, &path) {
+            Ok(path) => match trials.of(&path) {
                 None => "is nothing that a dynamic linker loads".into(),
                 Some(Trial::Loads(odd)) if odd.is_empty() => "loads, all symbols found".into(),
                 Some(Trial::Loads(odd)) => report::expects(&odd),
@@ -230,6 +232,7 @@ impl<'a> Repair<'a> {
     /// What became of it, and whether it helped: when all is in place, since one library may need another that was damaged too.
     pub(crate) fn tell_after(&self, mut stories: Vec<Story>, teller: &mut Teller) -> u8 {
         let mut exit = GOOD;
+        let mut trials = Trials::new(self.root);
         for story in &mut stories {
             if let Fate::Repaired(done) = &story.fate {
                 if let Some(number) = done.kept {
@@ -238,7 +241,7 @@ impl<'a> Repair<'a> {
                 story.remains = after::remains(self.root, &self.databases, &story.task.path);
                 // It may take long, and changes nothing.
                 if !interrupt::pressed_already() {
-                    story.trial = after::trial(self.root, &story.task.path);
+                    story.trial = trials.of(&story.task.path);
                 }
             }
             if !story.is_good() {
