@@ -11,5 +11,6 @@ mod files;
 mod fixture;
 mod hostile;
 mod killed;
+mod listed;
 mod strangers;
 mod unfinished;
