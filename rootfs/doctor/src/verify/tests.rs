@@ -66,6 +66,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         mode: None,
         user: None,
         group: None,
+        capabilities: None,
         modified: None,
         configuration: false,
         optional: false,
