@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod capabilities;
 mod copies;
 mod errors;
 mod faults;
