@@ -7,7 +7,7 @@
 use std::fs::File;
 
 use kedge_packages::Family;
-use kedge_progress::Progress;
+use kedge_progress::{Progress, interrupt};
 
 use crate::query::Query;
 use crate::{Candidate, apk, apt, proof, version};
@@ -89,7 +89,7 @@ pub(crate) fn settle(
             Err(why) => why_not = Some(why),
         }
     }
-    if let Some(why) = why_not {
+    if let Some(why) = why_not.filter(|_| !interrupt::pressed_already()) {
         let Candidate {
             location, package, ..
         } = candidate;

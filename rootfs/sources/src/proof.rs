@@ -212,6 +212,10 @@ pub(crate) fn fetch(
             &|| open().map_err(|e: io::Error| e.to_string()),
             progress,
         );
+        // Of half of it nothing is known.
+        if interrupt::pressed_already() {
+            return Err(cannot("it was stopped".into()));
+        }
         let whole = candidate.proof.check_whole(to, crate::date::now());
         whole.map_err(unproven)?;
     }
