@@ -144,7 +144,13 @@ const DAMAGES: &[Damage] = &[
         // What writes to it takes its capability.
         path: "usr/bin/capable",
         damage: flip_a_bit,
-        words: |_| &["content"],
+        words: |knows| {
+            if knows.capabilities {
+                &["capabilities", "content"]
+            } else {
+                &["content"]
+            }
+        },
         also: &[],
     },
     Damage {

@@ -2,7 +2,6 @@
 //!
 //! What is in them is hostile even when it is signed: lengths are bounded, and paths are only compared, never opened.
 
-mod capability;
 mod deb;
 mod member;
 mod rpm;

@@ -9,12 +9,12 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use kedge_packages::{Family, Package};
+use kedge_packages::{Capabilities, Family, Package};
 use kedge_rpm_header::{Header, tag};
 
 use crate::member::{Member, MemberKind, below_root};
 use crate::unpack::{buffered, ends, unpack};
-use crate::{Each, Error, Packed, capability, damaged};
+use crate::{Each, Error, Packed, damaged};
 
 /// How a package file begins.
 pub(crate) const MAGIC: &[u8] = &[0xed, 0xab, 0xee, 0xdb];
@@ -129,7 +129,7 @@ fn files(header: &Header) -> Result<Vec<Listed>, Error> {
             FOLDER => MemberKind::Directory,
             _ => MemberKind::Special,
         };
-        let capability = capability::attribute(&text(&capabilities, index));
+        let capabilities = Capabilities::from_text(&text(&capabilities, index));
         let member = Member {
             path: path.clone(),
             kind,
@@ -137,9 +137,9 @@ fn files(header: &Header) -> Result<Vec<Listed>, Error> {
             owner: (0, 0),
             names: (text(&users, index), text(&groups, index)),
             modified: times.get(index).map_or(0, |time| time as i64),
-            attributes: capability
+            attributes: capabilities
                 .into_iter()
-                .map(|value| ("security.capability".into(), value))
+                .map(|value| (Capabilities::ATTRIBUTE.into(), value.attribute()))
                 .collect(),
         };
         let identity = inodes.get(index).filter(|_| mode & TYPE == REGULAR);

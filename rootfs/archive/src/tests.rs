@@ -266,10 +266,10 @@ fn rpms_of_each_compression() {
         let tool = found
             .iter()
             .find(|(member, _)| member.kind == MemberKind::File(70_000));
-        let capability = capability::attribute("cap_net_raw=ep").unwrap();
+        let capability = kedge_packages::Capabilities::from_text("cap_net_raw=ep").unwrap();
         assert_eq!(
             tool.unwrap().0.attributes,
-            [("security.capability".to_string(), capability)]
+            [("security.capability".to_string(), capability.attribute())]
         );
     }
 }

@@ -10,9 +10,9 @@ use kedge_sysroot::{Error, Sysroot, kind_name};
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::Accounts;
 pub use crate::device::Sector;
 use crate::reading::{self, BUFFER};
+use crate::{Accounts, capabilities};
 
 /// One way in which they differ.
 #[derive(Debug)]
@@ -59,6 +59,13 @@ pub enum Difference {
         /// Who has it.
         is: String,
         /// Who must.
+        must: String,
+    },
+    /// Other file capabilities: as cap_to_text(3), or in words.
+    Capabilities {
+        /// Which it has.
+        is: String,
+        /// Which it must have.
         must: String,
     },
     /// It cannot be read: the error, how far it could be read, and the place on the device, where that is known.
@@ -149,6 +156,11 @@ pub(crate) fn judge(
         Kind::Directory => judged.differences.extend(seen.folder()),
         Kind::Special => judged.differences.extend(seen.special()),
         Kind::Unknown => judged.differences.extend(seen.unknown()),
+    }
+    if let (Some(must), FileType::RegularFile) = (entry.capabilities, seen.kind) {
+        judged
+            .differences
+            .extend(capabilities::compare(root, &entry.path, must));
     }
     // A link has no mode, and whose it is matters to nobody; what a link leads to is not the package's.
     if seen.kind != FileType::Symlink {
@@ -413,6 +425,7 @@ pub(crate) fn rank(difference: &Difference) -> u8 {
         Difference::Content { .. } => 5,
         Difference::Mode { .. } => 6,
         Difference::Owner { .. } => 7,
+        Difference::Capabilities { .. } => 8,
     }
 }
 
@@ -427,8 +440,17 @@ impl Difference {
             Difference::Content { .. } => "content",
             Difference::Mode { .. } => "mode",
             Difference::Owner { .. } => "owner",
+            Difference::Capabilities { .. } => "capabilities",
             Difference::Unreadable { .. } => "unreadable",
         }
+    }
+
+    /// Whether it is of who may do what with the file, and not of what is in it.
+    pub(crate) fn is_of_rights(&self) -> bool {
+        matches!(
+            self,
+            Difference::Mode { .. } | Difference::Owner { .. } | Difference::Capabilities { .. }
+        )
     }
 
     /// Whether the disk could not read it, or what the file system has of it makes no sense: `EUCLEAN` and `EBADMSG` are
@@ -442,9 +464,9 @@ impl Difference {
         let both = |is: String, must: String| (Some(is), Some(must));
         match self {
             Difference::Missing => (None, None),
-            Difference::Type { is, must } | Difference::Owner { is, must } => {
-                both(is.clone(), must.clone())
-            }
+            Difference::Type { is, must }
+            | Difference::Owner { is, must }
+            | Difference::Capabilities { is, must } => both(is.clone(), must.clone()),
             Difference::Target { is, must } => {
                 both(is.display().to_string(), must.display().to_string())
             }

@@ -68,9 +68,9 @@ impl Examined {
             Severity::Fatal => Gravity::Fatal,
         });
         let differences = self.owned.iter().flat_map(|owned| &owned.differences);
-        let by_package = differences.map(|difference| match difference {
-            Difference::Mode { .. } | Difference::Owner { .. } => Gravity::Rights,
-            _ => Gravity::Damaged,
+        let by_package = differences.map(|difference| match difference.is_of_rights() {
+            true => Gravity::Rights,
+            false => Gravity::Damaged,
         });
         let odd = self.oddities.iter().map(|oddity| oddity.gravity);
         elf.chain(by_package)
@@ -143,8 +143,7 @@ pub fn examine_all(
 fn look(root: &Sysroot, path: &Path, owned: Vec<Owned>, patience: &mut Duration) -> Examined {
     let path = path.strip_prefix("/").unwrap_or(path);
     let vouched = |owned: &Owned| {
-        let content =
-            |d: &Difference| !matches!(d, Difference::Mode { .. } | Difference::Owner { .. });
+        let content = |difference: &Difference| !difference.is_of_rights();
         let digest = matches!(
             owned.entry.kind,
             Kind::File {

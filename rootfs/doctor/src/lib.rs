@@ -14,6 +14,7 @@ macro_rules! say {
 mod absent;
 mod accounts;
 mod arguments;
+mod capabilities;
 mod change;
 pub mod closure;
 mod compare;
@@ -68,7 +69,7 @@ pub fn print(examined: &Examined, root: &Path) -> String {
     let headline = match examined.gravity() {
         Gravity::Whole => return String::new(),
         Gravity::Odd => "is odd",
-        Gravity::Rights => "has another owner or mode than its package says",
+        Gravity::Rights => "has other rights than its package says",
         Gravity::Damaged | Gravity::Fatal => "is damaged",
     };
     let trouble = Trouble::of(examined, root, headline);

@@ -175,7 +175,7 @@ impl Programs<'_> {
                 format!("has not the mode that it must have; {who} {need} it")
             }
             (Gravity::Rights, ..) => {
-                format!("has another owner or mode than its package says; {who} {need} it")
+                format!("has other rights than its package says; {who} {need} it")
             }
             (Gravity::Odd, ..) => format!("is odd; {who} {need} it"),
             (Gravity::Fatal, true, _) => format!("is damaged: {who} {die} at start"),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kedge_digest::Digest;
 
+use crate::Capabilities;
+
 /// A package manager's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -74,6 +76,8 @@ pub struct Entry {
     pub user: Option<Owner>,
     /// The group, where the database says.
     pub group: Option<Owner>,
+    /// File capabilities, where the database says that it has any: only rpm's does.
+    pub capabilities: Option<Capabilities>,
     /// Modification time in seconds, where the database says.
     pub modified: Option<i64>,
     /// A configuration file: the administrator may have changed it.

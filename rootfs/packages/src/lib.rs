@@ -5,6 +5,7 @@
 //! panic.
 
 mod apk;
+mod capabilities;
 #[cfg(test)]
 mod damage;
 mod database;
@@ -20,5 +21,6 @@ mod threads;
 
 pub use kedge_digest::{Algorithm, Digest};
 
+pub use capabilities::Capabilities;
 pub use database::{Database, Error, open};
 pub use entry::{Entry, Family, Kind, NoFile, Owner, Package};

@@ -185,8 +185,8 @@ impl<'a> Fetching<'a> {
         if digest.is_none() && !self.unsigned {
             return Err(Error::Unvouched(copy.shown()));
         }
-        let candidate = copy.candidate(package, size, digest);
-        let mut content = BufReader::new(fetched::fetch(&candidate, self.scratch, progress)?);
+        let mut candidate = copy.candidate(package, size, digest);
+        let mut content = BufReader::new(fetched::fetch(&mut candidate, self.scratch, progress)?);
         let length = content.get_ref().metadata().map_or(0, |data| data.len());
         let kind = MemberKind::File(length);
         let mut notes = Vec::new();

@@ -15,9 +15,9 @@ use crate::Error;
 /// What the rest of the system needs meanwhile: decoders, and what it ran before.
 const RESERVE: u64 = 192 << 20;
 
-/// Fetches and proves a package.
+/// Fetches and proves a package. What only the whole could tell is in `candidate` then.
 pub(crate) fn fetch(
-    candidate: &Candidate,
+    candidate: &mut Candidate,
     scratch: Option<&Path>,
     progress: &mut Progress,
 ) -> Result<File, Error> {

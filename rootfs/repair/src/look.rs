@@ -11,7 +11,7 @@ use std::fs::File;
 
 use kedge_archive::{Member, MemberKind};
 use kedge_doctor::Accounts;
-use kedge_packages::{Entry, Family, Owner};
+use kedge_packages::{Capabilities, Entry, Family, Owner};
 use kedge_sysroot::Sysroot;
 use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -186,11 +186,16 @@ impl Look {
         }
         let mut attributes = member.attributes.clone();
         attributes.retain(|(name, _)| !is_right(name));
+        if let Some(must) = entry.capabilities {
+            let name = Capabilities::ATTRIBUTE;
+            attributes.retain(|(known, _)| known != name);
+            attributes.push((name.into(), must.attribute()));
+        }
         for (name, value) in &had {
             let ours = attributes.iter().any(|(known, _)| known == name);
             // These families' packages say which capabilities a file has; dpkg's scripts set them.
             let packaged =
-                name == "security.capability" && family != Family::Dpkg && source.vouched;
+                name == Capabilities::ATTRIBUTE && family != Family::Dpkg && source.vouched;
             if !ours && !packaged {
                 attributes.push((name.clone(), value.clone()));
             }

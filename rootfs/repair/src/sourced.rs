@@ -72,7 +72,7 @@ impl<'a> Repair<'a> {
         for (group, found) in groups.iter().zip(found) {
             for task in &group.tasks {
                 let (origin, fate) = match &found {
-                    Ok(candidates) => (candidates.first().map(origin), Fate::Would),
+                    Ok(candidates) => (candidates.first().map(expected), Fate::Would),
                     Err(error) => (None, Fate::Failed(Error::Word(advised(error)))),
                 };
                 let story = Story::new(task, &group.package, origin, fate);
@@ -122,14 +122,16 @@ impl<'a> Repair<'a> {
                 .map(|_| Err(Error::Word(why.into())))
                 .collect()
         };
-        let candidates = match found {
+        let mut candidates = match found {
             Ok(candidates) => candidates,
             Err(error) => return (None, all_failed(&advised(&error))),
         };
         let mut last = (None, all_failed("no source has it"));
-        for candidate in &candidates {
+        for candidate in &mut candidates {
+            let fetched = self.fetch(group, candidate);
+            // Whether somebody vouches for it may be known only now.
             let mut origin = origin(candidate);
-            let results = match self.fetch(group, candidate) {
+            let results = match fetched {
                 Ok((mut file, trust)) => {
                     origin.trust = trust;
                     let vouched = origin.vouched || self.order.unsigned;
@@ -164,7 +166,7 @@ impl<'a> Repair<'a> {
     fn fetch(
         &mut self,
         group: &Group,
-        candidate: &Candidate,
+        candidate: &mut Candidate,
     ) -> Result<(File, Vec<String>), Error> {
         let mut file =
             fetched::fetch(candidate, self.order.scratch.as_deref(), &mut self.progress)?;
@@ -234,6 +236,17 @@ fn advised(error: &Error) -> String {
         ),
         error => error.to_string(),
     }
+}
+
+/// Of what is not fetched.
+fn expected(candidate: &Candidate) -> Origin {
+    let mut origin = origin(candidate);
+    let steps = candidate.trust_if_named();
+    if !steps.is_empty() {
+        let if_named = "it is vouched for if it is the one that the system's signed index names:";
+        origin.trust = [&[if_named.into()], steps].concat();
+    }
+    origin
 }
 
 fn origin(candidate: &Candidate) -> Origin {

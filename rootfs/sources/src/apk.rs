@@ -9,7 +9,7 @@ mod signature;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +28,8 @@ const MOST_TEXT: u64 = 1 << 20;
 const MOST_INDEX: u64 = 64 << 20;
 const MOST_UNPACKED: u64 = 512 << 20;
 const MOST_REPOSITORIES: usize = 100;
+/// Where apk keeps what it fetched.
+const CACHES: [&str; 2] = ["var/cache/apk", "etc/apk/cache"];
 
 /// Asks the repositories of apk, or the mirror that stands in for them.
 pub(crate) fn search(query: &mut Query, from: Option<&From>) {
@@ -110,37 +112,81 @@ fn ask(query: &mut Query, place: &Place, with_cache: bool) -> Result<(), String>
         .join("APKINDEX.tar.gz")
         .read(MOST_INDEX)
         .map_err(|trouble| trouble.to_string())?;
-    let (key, signed) = signature::key_of(query, &index)?;
-    let trust = format!(
-        "APKINDEX of {} is signed by /etc/apk/keys/{key}",
-        place.shown()
-    );
-    for entry in entries(signed, &query.names())? {
-        let mut trust = vec![trust.clone()];
-        let file = format!("{}-{}.apk", entry.package.name, entry.package.version);
-        trust.push(format!(
-            "it names the control part of {file} by {}",
-            entry.control
-        ));
-        trust.push("that names the content by SHA-256".into());
-        let mut candidate = Candidate {
-            place: place.join(&file),
-            location: String::new(),
-            size: Some(entry.size),
-            trust,
-            proof: Proof {
-                apk: Some(entry.control),
-                ..Proof::default()
-            },
-            package: entry.package,
-        };
-        candidate.location = candidate.place.shown();
+    for (control, candidate) in candidates(query, &index, place)? {
         if with_cache {
-            query.offer_cached(&candidate, &cached_names(&candidate, entry.control));
+            query.offer_cached(&candidate, &cached_names(&candidate, control));
         }
         query.offer(&candidate);
     }
     Ok(())
+}
+
+/// What the indices that apk fetched before have of what is looked for, and why others of them are not believed. Asks nobody.
+pub(crate) fn listed(query: &mut Query) -> (Vec<Candidate>, Vec<String>) {
+    let (mut found, mut wrong) = (Vec::new(), Vec::new());
+    let mut files = Vec::new();
+    for folder in CACHES.map(Path::new) {
+        // Packages may be there as well, many of them.
+        let names = query.root.read_dir(folder).unwrap_or_default();
+        let names = names.into_iter().map(|name| name.name);
+        files.extend(
+            names
+                .filter(|name| is_index(name))
+                .map(|name| folder.join(name)),
+        );
+    }
+    for file in files.into_iter().take(MOST_REPOSITORIES) {
+        let place = query.inside(file);
+        let read = place.read(MOST_INDEX).map_err(|t| t.to_string());
+        match read.and_then(|index| candidates(query, &index, &place)) {
+            Ok(candidates) => found.extend(candidates.into_iter().map(|(_, candidate)| candidate)),
+            Err(why) => wrong.push(format!("{}: {why}", place.shown())),
+        }
+    }
+    (found, wrong)
+}
+
+/// Whether apk calls an index so in its cache: with the first bytes of its repository's digest.
+fn is_index(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.starts_with("APKINDEX.") && name.ends_with(".tar.gz")
+}
+
+/// What an index of the repository at `place` has of what is looked for, if it is well signed.
+fn candidates(
+    query: &Query,
+    index: &[u8],
+    place: &Place,
+) -> Result<Vec<(Digest, Candidate)>, String> {
+    let (key, signed) = signature::key_of(query, index)?;
+    let signed_by = format!(
+        "APKINDEX of {} is signed by /etc/apk/keys/{key}",
+        place.shown()
+    );
+    let candidate = |entry: Entry| {
+        let Package { name, version, .. } = &entry.package;
+        let file = format!("{name}-{version}.apk");
+        let place = place.join(&file);
+        let control = entry.control;
+        let candidate = Candidate {
+            location: place.shown(),
+            place,
+            size: Some(entry.size),
+            trust: vec![
+                signed_by.clone(),
+                format!("it names the control part of {file} by {control}"),
+                "that names the content by SHA-256".into(),
+            ],
+            proof: Proof {
+                apk: Some(control),
+                ..Proof::default()
+            },
+            package: entry.package,
+        };
+        (control, candidate)
+    };
+    let entries = entries(signed, &query.names())?;
+    Ok(entries.into_iter().map(candidate).collect())
 }
 
 /// What a package is called in apk's cache: with the first bytes of its checksum.
@@ -148,7 +194,7 @@ fn cached_names(candidate: &Candidate, control: Digest) -> Vec<PathBuf> {
     let Package { name, version, .. } = &candidate.package;
     let first = &control.bytes()[..4];
     let hex: String = first.iter().map(|b| format!("{b:02x}")).collect();
-    ["var/cache/apk", "etc/apk/cache"]
+    CACHES
         .map(|folder| format!("{folder}/{name}-{version}.{hex}.apk").into())
         .to_vec()
 }

@@ -36,8 +36,9 @@ pub(crate) fn search(query: &mut Query, from: Option<&From>) {
         Some(From::Url(url)) => Some(Place::Url(url.clone())),
         Some(From::Path(path)) => Some(Place::File(path.clone())),
     };
-    let architectures = architectures(query);
-    let entries = entries::read(query);
+    let architectures = architectures(query.root, query.lacking(Family::Dpkg));
+    let (entries, wrong) = entries::read(query);
+    wrong.into_iter().for_each(|why| query.failed(why));
     if entries.is_empty() {
         query.failed("apt has no source for packages (etc/apt/sources.list is empty)".into());
     }
@@ -62,14 +63,29 @@ pub(crate) fn search(query: &mut Query, from: Option<&From>) {
     }
 }
 
-/// The architectures whose indices may have what is looked for. Packages for all of them stand in each one's.
-fn architectures(query: &Query) -> BTreeSet<String> {
-    let mut wanted: BTreeSet<String> = query
-        .lacking(Family::Dpkg)
+/// What the indices that apt fetched before have of what is looked for, and why others of them are not believed. Asks nobody.
+pub(crate) fn listed(query: &mut Query) -> (Vec<Candidate>, Vec<String>) {
+    let wanted = query.wanted.iter().filter(|w| w.family == Family::Dpkg);
+    let architectures = architectures(query.root, wanted);
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for entry in entries::read(query).0 {
+        let (found, why) = lists::listed(query, &entry, &architectures);
+        all.extend(found);
+        wrong.extend(why);
+    }
+    (all, wrong)
+}
+
+/// The architectures whose indices may have these packages. Packages for all of them stand in each one's.
+fn architectures<'a>(
+    root: &Sysroot,
+    packages: impl Iterator<Item = &'a Package>,
+) -> BTreeSet<String> {
+    let mut wanted: BTreeSet<String> = packages
         .map(|package| package.architecture.clone())
         .collect();
     if wanted.remove("all") | wanted.remove("") {
-        wanted.extend(native(query.root));
+        wanted.extend(native(root));
         wanted.insert("all".into());
     }
     wanted
@@ -131,27 +147,33 @@ fn ask(
             None => return Err(format!("{listed}: it is not there")),
         };
         for hit in hits {
-            offer(query, &release, listed, file, hit, at);
+            offer(query, &candidate(&release, listed, file, hit, at));
         }
     }
     Ok(())
 }
 
-/// Offers a package that an index has, from the mirror `at`, or from apt's own cache when it is there.
-fn offer(
-    query: &mut Query,
+/// Offers a package that an index has, from its mirror, or from apt's own cache when it is there.
+fn offer(query: &mut Query, candidate: &Candidate) {
+    query.offer_cached(candidate, &[cached_name(&candidate.package)]);
+    query.offer(candidate);
+}
+
+/// A package that an index has, at the mirror `at`.
+fn candidate(
     release: &Release,
     listed: &str,
     index: &release::Named,
     hit: index::Hit,
     at: &Place,
-) {
+) -> Candidate {
     let mut trust = release.trust.clone();
     trust.push(format!("it names {listed} by {}", index.digest));
     trust.push(format!("that names {} by {}", hit.file, hit.digest));
-    let mut candidate = Candidate {
-        place: at.join(&hit.file),
-        location: String::new(),
+    let place = at.join(&hit.file);
+    Candidate {
+        location: place.shown(),
+        place,
         package: hit.package,
         size: Some(hit.size),
         trust,
@@ -159,10 +181,7 @@ fn offer(
             digests: vec![hit.digest],
             ..Proof::default()
         },
-    };
-    candidate.location = candidate.place.shown();
-    query.offer_cached(&candidate, &[cached_name(&candidate.package)]);
-    query.offer(&candidate);
+    }
 }
 
 /// What a .deb is called in apt's cache, which has no colons.

@@ -6,6 +6,7 @@
 //! | [`apt`], [`pacman`], [`apk`], [`rpm`] | one package manager's sources each: its configuration, its indices, its keys |
 //! | [`copies`] | single files as another system has them |
 //! | [`offered`] | packages that somebody names (`--from`), without a source of the system's |
+//! | [`listed`] | whether an index that the system fetched before names such a package |
 //! | [`openpgp`] | who signed it |
 //! | [`version`] | which of two versions is the newer, as the package manager sees it |
 //! | [`transport`], [`unpacked`] | bytes of a mirror or of a folder, resumed, unpacked |
@@ -20,6 +21,7 @@ mod copies;
 mod date;
 #[doc(hidden)]
 pub mod fuzz;
+mod listed;
 mod offered;
 mod openpgp;
 mod pacman;
@@ -78,6 +80,14 @@ pub struct Candidate {
     pub trust: Vec<String>,
     place: Place,
     proof: Proof,
+}
+
+impl Candidate {
+    /// As `trust`, of a package that is not here yet: what holds if it is the one that an index of the system's names, which is
+    /// known when it was fetched.
+    pub fn trust_if_named(&self) -> &[String] {
+        self.proof.perhaps.first().map_or(&[], |named| &named.trust)
+    }
 }
 
 /// What was found for a package.
@@ -167,14 +177,15 @@ pub fn find_all(
 }
 
 /// Fetches a package file into `to` and proves that it is what its chain of trust says. Only what is proven is in `to` then: of
-/// an .apk out of an index, the signature in front is left out.
+/// an .apk that an index names, the signature in front is left out. What only the whole of it could tell is in `candidate` then: why
+/// it may be believed.
 ///
 /// `room` is how many bytes `to` may have: a server may send without end, and need not say how much before.
 ///
 /// # Errors
 /// When it cannot be had whole, or is not what was promised; `to` is then of no use.
 pub fn fetch(
-    candidate: &Candidate,
+    candidate: &mut Candidate,
     to: &mut File,
     room: u64,
     progress: &mut Progress,

@@ -6,7 +6,7 @@ use crate::openpgp::Detached;
 use crate::proof::Proof;
 use crate::query::Query;
 use crate::transport::{Place, Trouble};
-use crate::{Candidate, From, pacman, rpm};
+use crate::{Candidate, From, listed, pacman, rpm};
 
 use kedge_packages::Family;
 
@@ -17,6 +17,12 @@ const MOST_SIGNATURE: u64 = 64 << 10;
 
 /// Offers what was named, if it is a package or a folder with packages. Whether it can be nothing else.
 pub(crate) fn search(query: &mut Query, from: &From) -> bool {
+    let nothing_else = offer_all(query, from);
+    listed::vouch(query);
+    nothing_else
+}
+
+fn offer_all(query: &mut Query, from: &From) -> bool {
     match from {
         From::Url(url) => {
             if from.is_package() {
@@ -98,7 +104,8 @@ fn offer(query: &mut Query, place: Place) {
         // It has its signature in it.
         Family::Rpm => rpm::vouched(query),
         Family::Pacman => beside(query, &place),
-        // A .deb has none; that of an .apk is by whoever built it, and apk does not look at it where an index is.
+        // A .deb has none; that of an .apk is by whoever built it, and apk does not look at it where an index is. An index may
+        // vouch for them later.
         Family::Dpkg | Family::Apk => (Vec::new(), Proof::default()),
     };
     query.offer(&Candidate {

@@ -12,7 +12,7 @@ use kedge_progress::{Progress, interrupt};
 use crate::openpgp::{Detached, Keyring};
 use crate::tally::Tally;
 use crate::transport::Trouble;
-use crate::{Candidate, Error, apk, rpm};
+use crate::{Candidate, Error, apk, listed, rpm};
 
 /// The longest package that is fetched when nobody says its length: kernels' debug symbols have 1 GB.
 const MOST: u64 = 4 << 30;
@@ -30,6 +30,9 @@ pub(crate) struct Proof {
     pub(crate) apk: Option<Digest>,
     /// It is no package, so nothing in it says where it ends.
     pub(crate) is_bare: bool,
+    /// What indices that the system fetched before name under its name and version. Whether it is one of these is known once the
+    /// whole of it is there, and need not hold: somebody may have built it anew.
+    pub(crate) perhaps: Vec<Candidate>,
 }
 
 impl Proof {
@@ -73,39 +76,53 @@ fn leave_from(file: &File, begins: u64) -> io::Result<()> {
 
 /// Whether a file on this machine is what its candidate says, as far as digests tell. Signatures are checked when it is fetched.
 pub(crate) fn holds(candidate: &Candidate, progress: &mut Progress) -> Result<(), Error> {
-    let unproven = |why: String| Error::Unproven {
-        location: candidate.place.shown(),
-        why,
-    };
     let open = || {
         let opened = candidate.place.open_file();
-        opened.map_err(|trouble| unproven(trouble.to_string()))
+        opened.map_err(|trouble| trouble.to_string())
     };
+    digests_hold(candidate, &open, progress).map_err(|why| Error::Unproven {
+        location: candidate.place.shown(),
+        why,
+    })
+}
+
+/// As [`holds`], of what `open` opens.
+pub(crate) fn digests_hold(
+    candidate: &Candidate,
+    open: &dyn Fn() -> Result<File, String>,
+    progress: &mut Progress,
+) -> Result<(), String> {
     for &digest in &candidate.proof.digests {
-        let size = candidate.size;
-        let tally = Tally::new(Box::new(open()?), digest, size, MOST, progress);
-        tally.finish().map_err(unproven)?;
+        let from = Box::new(open()?);
+        Tally::new(from, digest, candidate.size, MOST, progress).finish()?;
     }
     if let Some(control) = candidate.proof.apk {
-        apk::check(&mut open()?, control).map_err(unproven)?;
+        let mut file = open()?;
+        // What is in front of the control part has no digest, but is counted.
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        if let Some(size) = candidate.size.filter(|&size| size != length) {
+            return Err(format!("it has {}, not {size}", counted(length)));
+        }
+        apk::check(&mut file, control)?;
     }
     Ok(())
 }
 
-/// Fetches `candidate` into `to`, and checks it. Of an .apk, the signature in front of what its index names is left out.
+/// Fetches `candidate` into `to`, and checks it. Of an .apk, the signature in front of what its index names is left out. What only
+/// the whole could tell is in `candidate` then.
 pub(crate) fn fetch(
-    candidate: &Candidate,
+    candidate: &mut Candidate,
     to: &mut File,
     room: u64,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let location = || candidate.place.shown();
+    let place = candidate.place.clone();
     let cannot = |why: String| Error::Fetch {
-        location: location(),
+        location: place.shown(),
         why,
     };
     let unproven = |why: String| Error::Unproven {
-        location: location(),
+        location: place.shown(),
         why,
     };
     let (mut from, announced) = candidate
@@ -113,7 +130,7 @@ pub(crate) fn fetch(
         .open_sized()
         .map_err(|trouble| match trouble {
             Trouble::Missing => Error::Missing {
-                location: location(),
+                location: place.shown(),
             },
             other => cannot(other.to_string()),
         })?;
@@ -185,6 +202,23 @@ pub(crate) fn fetch(
     }
     let whole = candidate.proof.check_whole(to, crate::date::now());
     whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
+    if !candidate.proof.perhaps.is_empty() {
+        let open = || {
+            let mut from = to.try_clone()?;
+            from.rewind().map(|()| from)
+        };
+        listed::settle(
+            candidate,
+            &|| open().map_err(|e: io::Error| e.to_string()),
+            progress,
+        );
+        // Of half of it nothing is known.
+        if interrupt::pressed_already() {
+            return Err(cannot("it was stopped".into()));
+        }
+        let whole = candidate.proof.check_whole(to, crate::date::now());
+        whole.map_err(unproven)?;
+    }
     let is_told = candidate.proof.is_of_all() || candidate.proof.is_bare;
     if candidate.place.is_remote() && !is_told {
         to.seek(SeekFrom::Start(0)).map_err(write)?;

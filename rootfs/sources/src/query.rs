@@ -174,6 +174,13 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Hands out each package that was found so far.
+    pub(crate) fn each_found(&mut self, each: &mut dyn FnMut(&mut Candidate, &mut Progress)) {
+        for candidate in self.exact.iter_mut().chain(&mut self.others).flatten() {
+            each(candidate, self.progress);
+        }
+    }
+
     /// What was found for each package, in their order.
     pub(crate) fn finish(self) -> Vec<Result<Found, Error>> {
         let said = self.said;

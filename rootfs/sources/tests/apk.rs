@@ -11,7 +11,8 @@ use kedge_packages::{Family, Package};
 use kedge_sources::{Found, From};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use support::{
-    Fault, Folder, Server, base64, exact, fetch, find, noise, nowhere, package, run, sha256,
+    Fault, Folder, Server, base64, exact, fetch, fetch_and_learn, find, noise, nowhere, package,
+    run, sha256,
 };
 
 const INDEX: &str = "v3.20/main/x86_64/APKINDEX.tar.gz";
@@ -397,4 +398,65 @@ fn a_named_package_is_what_it_says_whatever_it_is_called() {
     let url = From::Url(format!("{}/page.apk", repository.server.url));
     let error = nowhere(&repository.root, &musl("1.2.5-r0"), Some(url));
     assert!(error.contains("<!DOCTYPE html>"), "{error}");
+}
+
+#[test]
+fn an_index_that_apk_fetched_before_vouches_for_a_package_that_somebody_names() {
+    let repository = Repository::new("apk-vouched");
+    let (root, server) = (&repository.root, &repository.server);
+    let (apk, cached) = (
+        repository.folder.read(APK),
+        "var/cache/apk/APKINDEX.0f1e2d3c.tar.gz",
+    );
+    let file = From::Path(repository.folder.path().join(APK));
+    let url = From::Url(format!("{}/{APK}", server.url));
+    let found = |from: &From| exact(root, &musl("1.2.5-r0"), Some(from.clone())).remove(0);
+    assert!(found(&file).trust.is_empty());
+    let index = repository.folder.read(INDEX);
+    root.write(cached, &index);
+    let trust = found(&file).trust.join("\n");
+    for step in [
+        "APKINDEX.0f1e2d3c.tar.gz is signed by /etc/apk/keys/own.rsa.pub",
+        "\nit names the control part of musl-1.2.5-r0.apk by sha1:",
+        "\nthe package that was named is that one",
+    ] {
+        assert!(trust.contains(step), "{step}: {trust}");
+    }
+    assert_eq!(fetch(&found(&file)).unwrap(), proven(&apk));
+    // Of a URL that is known when it was fetched.
+    let mut fetched = found(&url);
+    assert!(fetched.trust.is_empty() && !fetched.trust_if_named().is_empty());
+    assert_eq!(
+        fetch_and_learn(&mut fetched, u64::MAX).unwrap(),
+        proven(&apk)
+    );
+    assert_eq!(fetched.trust.len(), 4);
+    // What was built anew, or signed by somebody with a longer key, is nobody's; and it is whole.
+    let front = member(&[(".SIGN.RSA.own.rsa.pub", b"of somebody else")], false);
+    let longer = member(&[(".SIGN.RSA.own.rsa.pub", &noise())], false);
+    let data = member(&[("lib/libc.so", b"built anew")], true);
+    let info = "pkgname = musl\npkgver = 1.2.5-r0\narch = x86_64\n";
+    let control = member(&[(".PKGINFO", info.as_bytes())], false);
+    for other in [
+        [&front, &control[..], &data].concat(),
+        [&longer[..], proven(&apk)].concat(),
+    ] {
+        repository.folder.write(APK, &other);
+        for from in [&file, &url] {
+            let mut found = found(from);
+            assert_eq!(fetch_and_learn(&mut found, u64::MAX).unwrap(), other);
+            assert!(found.trust.is_empty(), "{found:?}");
+        }
+    }
+    repository.folder.write(APK, &apk);
+    // An index that nobody signed.
+    let mut other = index.clone();
+    let last = other.len() - 30;
+    other[last] ^= 1;
+    root.write(cached, other);
+    assert!(found(&file).trust.is_empty());
+    root.write(cached, &index);
+    assert!(!found(&file).trust.is_empty());
+    root.remove("etc/apk/keys/own.rsa.pub");
+    assert!(found(&file).trust.is_empty());
 }

@@ -6,11 +6,11 @@
 mod support;
 
 use kedge_packages::{Family, Package};
-use kedge_sources::{Found, From, Options};
+use kedge_sources::{Candidate, Found, From, Options};
 use support::gpg::Gpg;
 use support::{
-    Fault, Folder, Server, exact, fetch, fetch_into, find, find_with, noise, nowhere, package, run,
-    sha256,
+    Fault, Folder, Server, exact, fetch, fetch_and_learn, fetch_into, find, find_with, noise,
+    nowhere, package, run, sha256,
 };
 
 const INDEX: &str = "dists/stable/main/binary-amd64/Packages";
@@ -122,6 +122,20 @@ impl Mirror {
             .gpg
             .run(&["-o", "-", "--clearsign", file.to_str().unwrap()]);
         self.folder.write("dists/stable/InRelease", clear);
+    }
+
+    /// Has the system fetched the indices; how these begin in its lists.
+    fn update(&self) -> String {
+        let name = self.server.url.strip_prefix("http://").unwrap();
+        let lists = format!("var/lib/apt/lists/{name}_dists_stable_");
+        for (file, of) in [
+            ("InRelease", "dists/stable/InRelease"),
+            ("main_binary-amd64_Packages", INDEX),
+        ] {
+            self.root
+                .write(&format!("{lists}{file}"), self.folder.read(of));
+        }
+        lists
     }
 
     /// What is said when nothing is found.
@@ -505,15 +519,8 @@ fn a_version_that_is_gone_offers_the_nearest() {
 #[test]
 fn what_apt_fetched_before_saves_bytes() {
     let mirror = Mirror::new("lists");
-    let url = &mirror.server.url;
-    let name = url.strip_prefix("http://").unwrap();
-    let lists = format!("var/lib/apt/lists/{name}_dists_stable_");
+    let lists = mirror.update();
     let index = format!("{lists}main_binary-amd64_Packages");
-    mirror.root.write(
-        &format!("{lists}InRelease"),
-        mirror.folder.read("dists/stable/InRelease"),
-    );
-    mirror.root.write(&index, mirror.folder.read(INDEX));
     assert_eq!(exact(&mirror.root, &hello("1.0-1"), None).len(), 1);
     assert_eq!(mirror.server.asked(), [DEB]);
     // A package in apt's cache needs no network, and is believed for its digest.
@@ -585,4 +592,144 @@ fn another_mirror_may_stand_in_for_the_systems_own() {
         assert!(error.contains("does not fit"), "{error}");
         mirror.folder.write("dists/stable/InRelease", release);
     }
+}
+
+/// As `from`, a package that the system's lists vouch for.
+fn vouched(root: &Folder, from: &From) -> Candidate {
+    let mut found = exact(root, &hello("1.0-1"), Some(from.clone()));
+    assert_eq!(found.len(), 1);
+    let found = found.remove(0);
+    let trust = found.trust.join("\n");
+    for step in [
+        "InRelease of http://127.0.0.1:",
+        "in /usr/share/keyrings/own.gpg\nit names main/binary-amd64/Packages by sha256:",
+        &format!("\nthat names {DEB} by sha256:"),
+        "\nthe package that was named is that one",
+    ] {
+        assert!(trust.contains(step), "{step}: {trust}");
+    }
+    found
+}
+
+fn nobodys(root: &Folder, from: &From) -> Candidate {
+    let found = exact(root, &hello("1.0-1"), Some(from.clone())).remove(0);
+    assert!(found.trust.is_empty(), "{found:?}");
+    found
+}
+
+/// A .deb of the same version that somebody built once more.
+fn rebuilt(deb: &[u8]) -> Vec<u8> {
+    let mut other = deb.to_vec();
+    other[deb.len() / 2] ^= 1;
+    other
+}
+
+#[test]
+fn what_apt_fetched_before_vouches_for_a_package_that_somebody_names() {
+    let mirror = Mirror::new("vouched");
+    mirror.update();
+    let (deb, elsewhere) = (mirror.hello(), Folder::new("vouched-elsewhere"));
+    let (file, other) = ("hello_other_name.deb", "hello_built_anew.deb");
+    let from = |name: &str| From::Path(elsewhere.path().join(name));
+    elsewhere.write(file, &deb);
+    elsewhere.write(other, rebuilt(&deb));
+    // Nobody needs to be asked.
+    let found = vouched(&mirror.root, &from(file));
+    assert_eq!(found.size, Some(deb.len() as u64));
+    assert_eq!(fetch(&found).unwrap(), deb);
+    assert_eq!(mirror.server.asked(), [""; 0]);
+    // Of what was built anew everybody is as well off as without an index.
+    let found = nobodys(&mirror.root, &from(other));
+    assert!(found.trust_if_named().is_empty());
+    assert_eq!(fetch(&found).unwrap(), rebuilt(&deb));
+    elsewhere.write(other, &deb[..deb.len() - 2]);
+    nobodys(&mirror.root, &from(other));
+    // In a folder, what is vouched for comes first.
+    elsewhere.write("hello_0.deb", rebuilt(&deb));
+    let folder = From::Path(elsewhere.path().to_path_buf());
+    let found = exact(&mirror.root, &hello("1.0-1"), Some(folder));
+    assert_eq!(found.len(), 3);
+    assert!(found[0].location.ends_with(file), "{found:?}");
+    assert_eq!(found[0].trust.len(), 4);
+    assert!(found[1].trust.is_empty() && found[2].trust.is_empty());
+    // It is what it was then when it is fetched, too.
+    elsewhere.write(file, rebuilt(&deb));
+    let error = fetch(&found[0]).unwrap_err();
+    assert!(error.contains("it is sha256:"), "{error}");
+    // Packages for all architectures; and other versions than the one that is wanted.
+    let all = "pool/main/h/hello/hello-data_1.0-1_all.deb";
+    let all = From::Path(mirror.folder.path().join(all));
+    let data = package(Family::Dpkg, "hello-data", "1:1.0-1", "all");
+    assert_eq!(exact(&mirror.root, &data, Some(all))[0].trust.len(), 4);
+    let second = "pool/main/h/hello/hello_1.0-2_amd64.deb";
+    let second = From::Path(mirror.folder.path().join(second));
+    let Ok(Found::Others(others)) = find(&mirror.root, &hello("1.0-1"), Some(second)) else {
+        panic!();
+    };
+    assert!(others[0].trust[2].contains("hello_1.0-2_amd64.deb"));
+}
+
+#[test]
+fn whether_the_lists_vouch_for_a_url_is_known_when_it_is_fetched() {
+    let mirror = Mirror::new("vouched-url");
+    mirror.update();
+    let deb = mirror.hello();
+    let from = From::Url(format!("{}/{DEB}", mirror.server.url));
+    let mut found = nobodys(&mirror.root, &from);
+    let promised = found.trust_if_named().to_vec();
+    assert_eq!(promised.len(), 3);
+    let room = deb.len() as u64;
+    assert_eq!(fetch_and_learn(&mut found, room).unwrap(), deb);
+    assert_eq!(found.trust[..3], promised);
+    assert_eq!((found.trust.len(), found.size), (4, Some(room)));
+    // Once more it has to be the same.
+    mirror.server.fault(DEB, Fault::Instead(rebuilt(&deb)));
+    let error = fetch(&found).unwrap_err();
+    assert!(error.contains("it is sha256:"), "{error}");
+    // And what was built anew is nobody's.
+    let mut found = nobodys(&mirror.root, &from);
+    assert_eq!(fetch_and_learn(&mut found, room).unwrap(), rebuilt(&deb));
+    assert!(found.trust.is_empty() && found.trust_if_named().is_empty());
+}
+
+#[test]
+fn lists_that_are_not_believed_vouch_for_nothing() {
+    let mirror = Mirror::new("unbelieved");
+    let lists = mirror.update();
+    let from = From::Path(mirror.folder.path().join(DEB));
+    vouched(&mirror.root, &from);
+    // Other bytes in the index, in what is signed, and another key.
+    for file in ["main_binary-amd64_Packages", "InRelease"] {
+        let file = format!("{lists}{file}");
+        let good = mirror.root.read(&file);
+        let text = String::from_utf8(good.clone()).unwrap();
+        let other = text.replace("Description: test", "Description: tset");
+        let other = other.replace("anchor", "anch0r");
+        assert_ne!(text, other);
+        mirror.root.write(&file, other);
+        nobodys(&mirror.root, &from);
+        mirror.root.write(&file, good);
+    }
+    let key = mirror.root.read("usr/share/keyrings/own.gpg");
+    mirror.root.remove("usr/share/keyrings/own.gpg");
+    nobodys(&mirror.root, &from);
+    mirror.root.write("usr/share/keyrings/own.gpg", key);
+    vouched(&mirror.root, &from);
+    // Lists of a source that the system no longer has.
+    let sources = mirror.root.read("etc/apt/sources.list");
+    mirror.root.write("etc/apt/sources.list", "");
+    nobodys(&mirror.root, &from);
+    mirror.root.write("etc/apt/sources.list", sources);
+    // And those that are too old.
+    mirror.release("Valid-Until: Sat, 01 Feb 2025 00:00:00 UTC\n", &[""]);
+    mirror.update();
+    nobodys(&mirror.root, &from);
+    let options = Options {
+        accept_expired: true,
+    };
+    let found = find_with(&mirror.root, &hello("1.0-1"), Some(from), options);
+    let Ok(Found::Exact(found)) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(found[0].trust.len(), 4);
 }

@@ -14,6 +14,8 @@ pub(crate) struct Knows {
     /// Of every file, not only of statoverrides.
     pub(crate) modes: bool,
     pub(crate) targets: bool,
+    /// Only rpm's does.
+    pub(crate) capabilities: bool,
 }
 
 /// An installed system.
@@ -34,6 +36,7 @@ const KNOWS_ALL: Knows = Knows {
     sizes: true,
     modes: true,
     targets: true,
+    capabilities: false,
 };
 
 /// Files of the package: path and content.
@@ -170,6 +173,7 @@ pub(crate) fn debian(folder: &Path) -> Result<Tree> {
             sizes: false,
             modes: false,
             targets: false,
+            capabilities: false,
         },
     })
 }
@@ -213,7 +217,10 @@ pub(crate) fn fedora(folder: &Path) -> Result<Tree> {
         family: "rpm",
         package: "tool",
         version: VERSION,
-        knows: KNOWS_ALL,
+        knows: Knows {
+            capabilities: true,
+            ..KNOWS_ALL
+        },
     })
 }
 

@@ -3,7 +3,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use kedge_digest::{Algorithm, Digest, Hasher};
-use kedge_packages::{Family, Kind, NoFile, Owner, Package};
+use kedge_packages::{Capabilities, Family, Kind, NoFile, Owner, Package};
 
 use super::*;
 
@@ -66,6 +66,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         mode: None,
         user: None,
         group: None,
+        capabilities: None,
         modified: None,
         configuration: false,
         optional: false,
@@ -339,6 +340,42 @@ fn what_tmpfiles_gives_to_others_is_no_damage() {
         });
     }
     assert_eq!(found(&folder, entries).0, ["usr/lib/other: mode"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// As `tar` without `--xattrs` leaves it.
+#[test]
+fn a_program_that_lost_its_capabilities_is_told() {
+    let folder = folder("capable");
+    let path = folder.join("usr/lib/ping");
+    write(path.clone(), b"ping", 0o755);
+    let entry = |path| Entry {
+        capabilities: Capabilities::from_text("cap_net_raw=ep"),
+        ..file(path, b"ping")
+    };
+    let told = || found(&folder, vec![entry("usr/lib/ping")]).0;
+    let setcap = |argument: &str| {
+        let mut setcap = std::process::Command::new("setcap");
+        assert!(setcap.arg(argument).arg(&path).status().unwrap().success());
+    };
+    assert_eq!(told(), ["usr/lib/ping: capabilities"]);
+    setcap("cap_net_raw=ep");
+    assert_eq!(told(), [""; 0]);
+    // As a container's own.
+    let mut setcap_for = std::process::Command::new("setcap");
+    let own = setcap_for.args(["-n", "1000", "cap_net_raw=ep"]).arg(&path);
+    assert!(own.status().unwrap().success());
+    assert_eq!(told(), [""; 0]);
+    for other in ["cap_net_raw=p", "cap_net_raw,cap_net_admin=ep", "-r"] {
+        setcap(other);
+        assert_eq!(told(), ["usr/lib/ping: capabilities"], "{other}");
+    }
+    // Beside other damage, and where another type says all.
+    write(path.clone(), b"p1ng", 0o755);
+    assert_eq!(told(), ["usr/lib/ping: content capabilities"]);
+    std::fs::remove_file(&path).unwrap();
+    symlink("../lib/ping", &path).unwrap();
+    assert_eq!(told(), ["usr/lib/ping: type"]);
     std::fs::remove_dir_all(folder).unwrap();
 }
 

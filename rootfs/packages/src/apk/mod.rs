@@ -312,6 +312,7 @@ impl Database for Apk<'_> {
                 mode: (!link).then_some(named.mode),
                 user: Some(Owner::Number(named.user)),
                 group: Some(Owner::Number(named.group)),
+                capabilities: None,
                 modified: None,
                 optional: false,
                 no_file: NoFile::Unsaid,

@@ -85,6 +85,7 @@ pub(super) fn read(
             mode: stat.map(|stat| stat.mode),
             user: stat.map(|stat| stat.user.clone()),
             group: stat.map(|stat| stat.group.clone()),
+            capabilities: None,
             modified: None,
             configuration: conffile.is_some(),
             optional: conffile.is_some_and(|conffile| conffile.obsolete)

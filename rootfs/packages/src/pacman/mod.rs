@@ -250,6 +250,7 @@ impl Database for Pacman<'_> {
                 mode: None,
                 user: None,
                 group: None,
+                capabilities: None,
                 modified: None,
                 configuration: false,
                 optional: false,

@@ -134,6 +134,7 @@ impl Words {
             mode: self.mode.filter(|_| !link).map(|mode| mode & 0o7777),
             user: self.user.map(Owner::Number),
             group: self.group.map(Owner::Number),
+            capabilities: None,
             modified: self.time,
             configuration: false,
             optional: false,

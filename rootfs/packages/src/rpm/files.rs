@@ -8,7 +8,7 @@ use kedge_digest::{Algorithm, Digest};
 use kedge_rpm_header::{Header, Numbers, Texts, tag};
 
 use crate::name::{self, LONGEST};
-use crate::{Entry, Kind, NoFile, Owner};
+use crate::{Capabilities, Entry, Kind, NoFile, Owner};
 
 /// `RPMFILE_*`, `rpmfiles.h`.
 const CONFIG: u64 = 1 << 0;
@@ -22,6 +22,7 @@ const VERIFY_LINK: u64 = 1 << 2;
 const VERIFY_USER: u64 = 1 << 3;
 const VERIFY_GROUP: u64 = 1 << 4;
 const VERIFY_MODE: u64 = 1 << 6;
+const VERIFY_CAPS: u64 = 1 << 8;
 
 /// `RPMFILE_STATE_*`, `rpmfiles.h`.
 const REPLACED: u64 = 1;
@@ -104,6 +105,7 @@ pub(super) fn entries(
         (tag::FILEFLAGS, "flags"),
         (tag::FILEUSERNAME, "users"),
         (tag::FILEGROUPNAME, "groups"),
+        (tag::FILECAPS, "capabilities"),
     ] {
         let there = header.count(tag);
         if there != count && there != 0 {
@@ -140,11 +142,14 @@ pub(super) fn entries(
         header.texts(tag::FILEUSERNAME),
         header.texts(tag::FILEGROUPNAME),
     );
+    // Most packages have none.
+    let mut capabilities = header.texts(tag::FILECAPS);
     let mut told = 0;
     for (index, path) in Paths::of(header).enumerate() {
         told += 1;
         let (digest, target) = (digests.next(), targets.next());
         let (user, group) = (users.next(), groups.next());
+        let capabilities = capabilities.next().filter(|text| !text.is_empty());
         let Some((folder, name)) = path else {
             return Err(format!(
                 "file {index} of a package is in a folder that it does not name, or that there cannot be"
@@ -209,6 +214,9 @@ pub(super) fn entries(
             mode: mode.filter(|_| has_mode).map(|mode| (mode & 0o7777) as u32),
             user: owner(user, VERIFY_USER),
             group: owner(group, VERIFY_GROUP),
+            capabilities: capabilities
+                .filter(|_| known(VERIFY_CAPS) && mode.is_some_and(|mode| mode & TYPE == REGULAR))
+                .and_then(|text| Capabilities::from_text(std::str::from_utf8(text).ok()?)),
             modified: times.get(index).and_then(|time| i64::try_from(time).ok()),
             configuration: flags & CONFIG != 0,
             optional: ghost
@@ -271,6 +279,46 @@ mod tests {
             });
             assert_eq!((found, all.is_ok()), (told, told == 2), "{all:?}");
             assert_eq!(Paths::of(&header).flatten().count(), told);
+        }
+    }
+
+    #[test]
+    fn capabilities_that_make_no_sense_are_none() {
+        let capabilities = |texts: Vec<&[u8]>, mode: u32, verify: u32| {
+            let texts = [
+                (tag::BASENAMES, vec![b"a".as_slice(), b"b"]),
+                (tag::DIRNAMES, vec![b"/usr/".as_slice()]),
+                (tag::FILECAPS, texts),
+            ];
+            let numbers = [
+                (tag::DIRINDEXES, vec![0, 0]),
+                (tag::FILEMODES, vec![mode; 2]),
+                (tag::FILEVERIFYFLAGS, vec![verify; 2]),
+            ];
+            let mut found = Vec::new();
+            entries(&header(&texts, &numbers), &mut |entry| {
+                found.push(entry.capabilities.map(|some| some.to_string()));
+                ControlFlow::Continue(())
+            })
+            .map(|()| found)
+        };
+        let good = b"cap_net_raw=ep".as_slice();
+        let told = Some("cap_net_raw=ep".to_string());
+        let regular = 0o100_755;
+        for (texts, expected) in [
+            (vec![b"".as_slice(), good], [None, told.clone()]),
+            (vec![good, b"cap_net_raw=e\xff"], [told.clone(), None]),
+            (vec![b"cap_new_raw=ep", b"=="], [None, None]),
+            (vec![good; 2], [told.clone(), told]),
+        ] {
+            assert_eq!(capabilities(texts, regular, u32::MAX), Ok(expected.into()));
+        }
+        let none = Ok(vec![None; 2]);
+        assert_eq!(capabilities(vec![good; 2], regular, !(1 << 8)), none);
+        assert_eq!(capabilities(vec![good; 2], 0o120_777, u32::MAX), none);
+        assert_eq!(capabilities(vec![good; 2], 0o040_755, u32::MAX), none);
+        for count in [1, 3] {
+            assert!(capabilities(vec![good; count], regular, u32::MAX).is_err());
         }
     }
 }

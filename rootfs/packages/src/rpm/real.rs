@@ -25,10 +25,14 @@ ln -s tool %{buildroot}/usr/bin/link
 echo setting > %{buildroot}/etc/tool.conf
 echo free > %{buildroot}/usr/share/sorts/free
 echo there > '%{buildroot}/usr/share/sorts/with blank'
+echo raw > %{buildroot}/usr/bin/capable
+echo bound > %{buildroot}/usr/bin/uncompared
 touch %{buildroot}/var/log/tool.log %{buildroot}/usr/share/sorts/nothing %{buildroot}/usr/share/sorts/may-go
 %files
 %attr(4750, root, daemon) /usr/bin/tool
 /usr/bin/link
+%caps(cap_net_raw,cap_net_admin=ep) /usr/bin/capable
+%verify(not caps) %caps(cap_setuid=ep) /usr/bin/uncompared
 %config(noreplace) /etc/tool.conf
 %dir %attr(0700, nobody, nogroup) /usr/share/sorts
 %dir /usr/share/sorts/empty

@@ -131,6 +131,38 @@ fn what_rpm_would_not_verify_is_not_told() {
     digest("usr/share/many/b/a-file-with-a-long-name-7", "b 7\n");
 }
 
+/// As its own query has them, of each kind of file; but for what `rpm -V` would not compare.
+#[test]
+fn capabilities_are_what_rpm_says() {
+    for backend in BACKENDS {
+        let system = System::new(backend);
+        if backend != "ndb" {
+            let format = "[%{FILENAMES} %{FILECAPS}\n]";
+            let told = run(system
+                .rpm()
+                .args(["--query", "--all", "--queryformat", format]));
+            let some: Vec<&str> = told.lines().filter(|line| line.contains("cap_")).collect();
+            let expected = [
+                "/usr/bin/capable cap_net_admin,cap_net_raw=ep",
+                "/usr/bin/uncompared cap_setuid=ep",
+            ];
+            assert_eq!(some, expected, "{backend}");
+        }
+        let root = system.root();
+        let rpm = Rpm::open(&root).unwrap().unwrap();
+        let found = [entries(&rpm, "sorts"), entries(&rpm, "many")];
+        let found = found.iter().flat_map(BTreeMap::values);
+        let some: Vec<String> = found
+            .filter_map(|entry| Some(format!("{} {}", entry.path.display(), entry.capabilities?)))
+            .collect();
+        assert_eq!(
+            some,
+            ["usr/bin/capable cap_net_admin,cap_net_raw=ep"],
+            "{backend}"
+        );
+    }
+}
+
 #[test]
 fn owners_are_found_in_every_kind_of_file() {
     for backend in BACKENDS {

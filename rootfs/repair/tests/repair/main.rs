@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod capabilities;
 mod copies;
 mod errors;
 mod faults;
@@ -11,5 +12,6 @@ mod files;
 mod fixture;
 mod hostile;
 mod killed;
+mod listed;
 mod strangers;
 mod unfinished;

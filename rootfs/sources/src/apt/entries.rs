@@ -83,15 +83,15 @@ impl Entry {
     }
 }
 
-/// All entries that can be asked. Says which cannot.
-pub(super) fn read(query: &mut Query) -> Vec<Entry> {
-    let mut entries = Vec::new();
+/// All entries that can be asked, and why others cannot.
+pub(super) fn read(query: &Query) -> (Vec<Entry>, Vec<String>) {
+    let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for file in files(query) {
         let text = match query.root.read(&file, MOST) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) if error.is_missing() => continue,
             Err(error) => {
-                query.failed(error.to_string());
+                wrong.push(error.to_string());
                 continue;
             }
         };
@@ -107,11 +107,11 @@ pub(super) fn read(query: &mut Query) -> Vec<Entry> {
                     entries.push(entry);
                 }
                 Ok(_) => {}
-                Err(why) => query.failed(why),
+                Err(why) => wrong.push(why),
             }
         }
     }
-    entries
+    (entries, wrong)
 }
 
 fn files(query: &Query) -> Vec<PathBuf> {
@@ -121,7 +121,7 @@ fn files(query: &Query) -> Vec<PathBuf> {
 }
 
 /// An entry whose mirror can be asked, or why not.
-fn usable(query: &mut Query, mut entry: Entry) -> Result<Entry, String> {
+fn usable(query: &Query, mut entry: Entry) -> Result<Entry, String> {
     if let Some(list) = entry.uri.strip_prefix("mirror+file:") {
         // Debian's images for clouds have that: a list of mirrors in a file of the system's own.
         let list = Path::new(list);

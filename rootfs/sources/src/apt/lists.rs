@@ -1,13 +1,13 @@
 //! What apt fetched before: indices in `/var/lib/apt/lists`, packages in `/var/cache/apt/archives`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kedge_packages::Family;
 
 use super::entries::Entry;
 use super::release::{MOST, Release};
-use super::{cached_name, index, keys, offer};
+use super::{cached_name, candidate, index, keys, offer};
 use crate::Candidate;
 use crate::proof::Proof;
 use crate::query::Query;
@@ -16,36 +16,66 @@ use crate::transport::{Place, Trouble};
 
 const LISTS: &str = "var/lib/apt/lists";
 
-/// Looks into the indices of `entry` that are there. They are checked as those of a mirror are; what is not good is not
-/// worth a word, as the mirror is asked next.
+/// Looks into the indices of `entry` that are there. What is not good of them is not worth a word, as the mirror is asked next.
 pub(super) fn search(query: &mut Query, entry: &Entry, architectures: &BTreeSet<String>) {
-    let Ok(keys) = keys::of(query, entry) else {
-        return;
+    for candidate in listed(query, entry, architectures).0 {
+        let wanted = query.lacking(Family::Dpkg).any(|wanted| {
+            wanted.name == candidate.package.name
+                && crate::version::same(wanted, &candidate.package)
+        });
+        // A mirror keeps the newest version only, and this index may be old.
+        if wanted && !matches!(candidate.place.probe(), Err(Trouble::Missing)) {
+            offer(query, &candidate);
+        }
+    }
+}
+
+/// What the indices of `entry` that are there have of what is looked for, as it is at the mirror, and why others of them are not
+/// believed. They are checked as those of a mirror are.
+pub(super) fn listed(
+    query: &mut Query,
+    entry: &Entry,
+    architectures: &BTreeSet<String>,
+) -> (Vec<Candidate>, Vec<String>) {
+    let is_there = |query: &Query, file: &str| {
+        let path = Path::new(LISTS).join(file_name(entry, file));
+        query.root.exists(&path)
     };
+    let (mut found, mut wrong) = (Vec::new(), Vec::new());
+    if !["InRelease", "Release"]
+        .iter()
+        .any(|file| is_there(query, file))
+    {
+        return (found, wrong);
+    }
+    let name = format!("{} {}", entry.uri, entry.suite);
     let here = query.inside(LISTS);
     let read = |file: &str| here.join(&file_name(entry, file)).read(MOST);
-    let name = format!("{} {}", entry.uri, entry.suite);
-    let Ok(release) = Release::believed(query, entry, &keys, &name, &read) else {
-        return;
+    let release = keys::of(query, entry)
+        .and_then(|keys| Release::believed(query, entry, &keys, &name, &read));
+    let release = match release {
+        Ok(release) => release,
+        Err(why) => {
+            wrong.push(format!("{name}, in /{LISTS}: {why}"));
+            return (found, wrong);
+        }
     };
     for (index, _) in entry.indices(architectures) {
         let Some((listed, named)) = release.plain(&index) else {
             continue;
         };
-        let Ok(hits) = hits(query, &here.join(&file_name(entry, listed)), named) else {
+        if !is_there(query, listed) {
             continue;
-        };
-        for hit in hits {
-            let wanted = query.lacking(Family::Dpkg).any(|wanted| {
-                wanted.name == hit.package.name && crate::version::same(wanted, &hit.package)
-            });
-            let place = entry.place.join(&hit.file);
-            // A mirror keeps the newest version only, and this index may be old.
-            if wanted && !matches!(place.probe(), Err(Trouble::Missing)) {
-                offer(query, &release, listed, named, hit, &entry.place);
-            }
+        }
+        match hits(query, &here.join(&file_name(entry, listed)), named) {
+            Ok(hits) => found.extend(
+                hits.into_iter()
+                    .map(|hit| candidate(&release, listed, named, hit, &entry.place)),
+            ),
+            Err(why) => wrong.push(format!("{name}, in /{LISTS}: {listed}: {why}")),
         }
     }
+    (found, wrong)
 }
 
 /// What an unpacked index has.

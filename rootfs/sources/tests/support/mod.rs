@@ -240,6 +240,11 @@ pub fn fetch(candidate: &Candidate) -> Result<Vec<u8>, String> {
 
 /// What fetching gives where so many bytes have room.
 pub fn fetch_into(candidate: &Candidate, room: u64) -> Result<Vec<u8>, String> {
+    fetch_and_learn(&mut candidate.clone(), room)
+}
+
+/// The same; what only the whole could tell is in `candidate` then.
+pub fn fetch_and_learn(candidate: &mut Candidate, room: u64) -> Result<Vec<u8>, String> {
     let folder = Folder::new("fetch");
     let mut file = std::fs::File::options()
         .read(true)
