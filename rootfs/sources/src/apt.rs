@@ -85,14 +85,24 @@ fn architectures<'a>(
         .map(|package| package.architecture.clone())
         .collect();
     if wanted.remove("all") | wanted.remove("") {
-        wanted.extend(native(root));
-        wanted.insert("all".into());
+        wanted.extend([native(root), "all".into()]);
     }
     wanted
 }
 
-/// The architecture of the system: that of dpkg itself.
-fn native(root: &Sysroot) -> Option<String> {
+/// The architecture of the system: that of dpkg itself, and where that is no package, of the machine that this runs on.
+fn native(root: &Sysroot) -> String {
+    of_dpkg(root).unwrap_or_else(|| {
+        match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+        .into()
+    })
+}
+
+fn of_dpkg(root: &Sysroot) -> Option<String> {
     let status = root.open_file("var/lib/dpkg/status".as_ref()).ok()?;
     let mut status = std::io::BufReader::with_capacity(64 << 10, status);
     let mut found = None;

@@ -553,6 +553,20 @@ fn what_apt_fetched_before_saves_bytes() {
     assert_eq!(fetch(&found[0]).unwrap(), damaged);
 }
 
+/// An index of its own for packages of all architectures is something that few mirrors have.
+#[test]
+fn a_package_for_all_is_in_the_index_of_this_machine_s_architecture() {
+    let mirror = Mirror::new("all");
+    let data = package(Family::Dpkg, "hello-data", "1:1.0-1", "all");
+    assert_eq!(exact(&mirror.root, &data, None).len(), 1);
+    // Where dpkg itself is not among the packages, it is the machine that this runs on.
+    mirror.root.write(
+        "var/lib/dpkg/status",
+        "Package: hello-data\nArchitecture: all\n",
+    );
+    assert_eq!(exact(&mirror.root, &data, None).len(), 1);
+}
+
 #[test]
 fn links_in_the_cache_lead_nowhere_else() {
     let mirror = Mirror::new("links");

@@ -8,8 +8,8 @@ usage: verify [ROOT] [--json]
 
 Compares every file of every installed package with what the package database
 of ROOT (dpkg, rpm, pacman, apk) says: content, size, type, mode, owner, link
-targets, capabilities. ROOT is where the system is mounted; without it, what was
-mounted last. Nothing is changed. Configuration files may differ.
+targets, capabilities. ROOT is where the system is mounted; without it, what
+was mounted last. Nothing is changed. Configuration files may differ.
 
   --json   one object: root, files, bytes, damaged, complaints; after ctrl-C:
            root, damaged (so far), interrupted
