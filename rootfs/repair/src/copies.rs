@@ -2,7 +2,8 @@
 //! snapshot, a healthy disk, another machine's web server), or one file that was copied from there. What proves it is the
 //! checksum of the local database, so nobody there has to be believed.
 
-use std::io::{self, BufRead, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
 use kedge_archive::{Member, MemberKind};
@@ -73,6 +74,8 @@ pub(crate) struct Fetching<'a> {
     scratch: Option<&'a Path>,
     /// Whether the operator believes what nobody vouches for.
     unsigned: bool,
+    /// The one file, once it is proven: who sends it may not do so twice, and a file may have several names.
+    one: Option<File>,
 }
 
 impl<'a> Fetching<'a> {
@@ -100,6 +103,7 @@ impl<'a> Fetching<'a> {
             root,
             scratch,
             unsigned,
+            one: None,
         })
     }
 
@@ -169,7 +173,7 @@ impl<'a> Fetching<'a> {
     }
 
     fn file(
-        &self,
+        &mut self,
         task: &Task,
         package: &Package,
         stat: Option<&Stat>,
@@ -185,8 +189,14 @@ impl<'a> Fetching<'a> {
         if digest.is_none() && !self.unsigned {
             return Err(Error::Unvouched(copy.shown()));
         }
-        let candidate = copy.candidate(package, size, digest);
-        let mut content = BufReader::new(fetched::fetch(&candidate, self.scratch, progress)?);
+        let fetched = match self.one.take() {
+            Some(one) => one,
+            None => {
+                let candidate = copy.candidate(package, size, digest);
+                fetched::fetch(&candidate, self.scratch, progress)?
+            }
+        };
+        let mut content = BufReader::new(self.kept(fetched)?);
         let length = content.get_ref().metadata().map_or(0, |data| data.len());
         let kind = MemberKind::File(length);
         let mut notes = Vec::new();
@@ -218,6 +228,16 @@ impl<'a> Fetching<'a> {
             content: Box::new(content),
             notes,
         })
+    }
+
+    /// From its beginning, and once more if more than one file may be made of it.
+    fn kept(&mut self, mut fetched: File) -> Result<File, Error> {
+        let cannot = |error| Error::Word(format!("cannot read what was fetched: {error}"));
+        if matches!(self.copies, Copies::One(_)) {
+            self.one = Some(fetched.try_clone().map_err(cannot)?);
+        }
+        fetched.seek(SeekFrom::Start(0)).map_err(cannot)?;
+        Ok(fetched)
     }
 
     /// The damaged file, where its mode and owner may be those that it had: an empty one without rights holds the place of

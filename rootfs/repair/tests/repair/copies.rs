@@ -201,3 +201,24 @@ fn nobody_at_a_port_changes_nothing() {
     assert_eq!(system.repair_from(&[NAMED, "--from", &place]), 1);
     system.is_tidy();
 }
+
+#[test]
+fn a_port_is_asked_once_for_all_names_of_a_file() {
+    let system = System::new();
+    let tool = system.read("usr/bin/tool");
+    let twins = ["usr/bin/tool", "usr/bin/twin"].map(|path| system.path(path));
+    system.damage("usr/bin/tool");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("tcp://{}", listener.local_addr().unwrap());
+    let sender = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // As nc does, that waits for one.
+        drop(listener);
+        stream.write_all(&tool).unwrap();
+    });
+    assert_eq!(system.repair_from(&["/usr/bin/tool", "--from", &place]), 0);
+    sender.join().unwrap();
+    system.is_whole();
+    let [tool, twin] = twins.map(|path| fs::metadata(path).unwrap().ino());
+    assert_eq!(tool, twin);
+}
