@@ -46,8 +46,8 @@ impl Copies {
             let has = |task: &Task| other.symlink_metadata(&task.entry.path).is_ok();
             return tasks.iter().any(has).then_some(Copies::Tree(other));
         }
-        let name = tasks.first()?.entry.path.file_name()?;
-        from.as_file(name).map(Copies::One)
+        let of = |task: &Task| from.as_file(task.entry.path.file_name()?);
+        tasks.iter().find_map(of).map(Copies::One)
     }
 
     /// What is at a URL that is no mirror.
@@ -88,8 +88,9 @@ impl<'a> Fetching<'a> {
         unsigned: bool,
         tasks: &[Task],
     ) -> Result<Fetching<'a>, Error> {
-        if let (Copies::One(copy), [first, rest @ ..]) = (&copies, tasks)
-            && let Some(other) = rest.iter().find(|task| task.entry.kind != first.entry.kind)
+        let mut damaged = tasks.iter().filter(|task| !task.differences.is_empty());
+        if let (Copies::One(copy), Some(first)) = (&copies, damaged.next())
+            && let Some(other) = damaged.find(|other| !is_same(root, first, other))
         {
             return Err(Error::Word(format!(
                 "{} is one file, and /{} and /{} are to be repaired: name one of them",
@@ -307,6 +308,23 @@ impl Supply for Fetching<'_> {
     fn noun(&self) -> &'static str {
         "the copy"
     }
+}
+
+/// Whether two places are surely for the same content: by the local database, or since they are names of one file.
+fn is_same(root: &Sysroot, first: &Task, other: &Task) -> bool {
+    let is_known = matches!(
+        first.entry.kind,
+        Kind::File {
+            digest: Some(_),
+            ..
+        }
+    );
+    let inode = |task: &Task| {
+        let stat = root.symlink_metadata(&task.path).ok();
+        stat.map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    is_known && first.entry.kind == other.entry.kind
+        || inode(first).is_some_and(|first| inode(other) == Some(first))
 }
 
 fn member(task: &Task, kind: MemberKind, mode: u32, modified: i64) -> Member {

@@ -222,3 +222,29 @@ fn a_port_is_asked_once_for_all_names_of_a_file() {
     let [tool, twin] = twins.map(|path| fs::metadata(path).unwrap().ino());
     assert_eq!(tool, twin);
 }
+
+#[test]
+fn a_copy_is_of_what_a_named_link_leads_to() {
+    let system = System::new();
+    let copy = system.root.with_file_name("copy");
+    fs::copy(system.path(LIBRARY), &copy).unwrap();
+    system.damage(LIBRARY);
+    let link = from(&["/usr/lib/libsample.so"], &copy);
+    assert_eq!(system.repair_from(&link), 0);
+    system.is_whole();
+}
+
+#[test]
+fn one_copy_is_not_two_files_of_which_nobody_knows_the_content() {
+    let system = System::new();
+    fs::write(system.path("var/lib/dpkg/info/sample.md5sums"), "").unwrap();
+    let copy = system.root.with_file_name("copy");
+    fs::copy(system.path(LIBRARY), &copy).unwrap();
+    let names = ["/usr/bin/careful", "/usr/share/sample/deep/er/data"];
+    for name in names {
+        fs::remove_file(system.path(name)).unwrap();
+    }
+    let both = [names[0], names[1], "--unsigned"];
+    assert_eq!(system.repair_from(&from(&both, &copy)), 1);
+    assert!(names.iter().all(|name| !system.path(name).exists()));
+}
