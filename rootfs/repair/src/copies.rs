@@ -145,13 +145,12 @@ impl<'a> Fetching<'a> {
             return Err(Error::Word("there are no links".into()));
         };
         let leads = other.read_link(&task.entry.path)?;
+        let is_known = matches!(&task.entry.kind, Kind::Symlink(must) if *must == leads);
         let folder = task.path.parent().unwrap_or(Path::new(""));
-        if self.root.metadata(&folder.join(&leads)).is_err() {
-            return Err(Error::Word(format!(
-                "{} leads to {}, which is not there in this system; nothing was changed",
-                copy.shown(),
-                leads.display()
-            )));
+        let there = self.root.real_path(&folder.join(&leads));
+        // What takes the link's place meanwhile is nothing that it may lead to.
+        if !is_known && there.map_or(true, |there| there == task.path) {
+            return Err(Error::LeadsNowhere(copy.shown(), leads));
         }
         let mut link = self.bare(task, MemberKind::Symlink(leads), stat);
         if !self.unsigned {

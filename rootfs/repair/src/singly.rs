@@ -1,5 +1,7 @@
 //! A repair without packages: file by file, from a [`Supply`].
 
+use std::collections::VecDeque;
+
 use kedge_doctor::{compare, shown};
 use kedge_progress::interrupt;
 use kedge_sources::{Candidate, Copy, From};
@@ -82,10 +84,13 @@ impl<'a> Repair<'a> {
         }
         let mut repaired = Repaired::new();
         let (mut stories, mut failed, mut exit) = (Vec::new(), Vec::new(), GOOD);
-        let tasks = groups
+        let mut tasks: VecDeque<_> = groups
             .iter()
-            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)));
-        for (group, task) in tasks {
+            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)))
+            .collect();
+        // So many links in a row lead to what is not there yet.
+        let mut waiting = 0;
+        while let Some((group, task)) = tasks.pop_front() {
             let path = shown::path(&task.path);
             if task.differences.is_empty() {
                 let why = "nothing speaks against it; its package alone could tell";
@@ -106,6 +111,15 @@ impl<'a> Repair<'a> {
             self.progress.clear();
             if interrupt::pressed_already() && !matches!(fate, Fate::Repaired(_)) {
                 break;
+            }
+            match fate {
+                Fate::Failed(Error::LeadsNowhere(..)) if waiting < tasks.len() => {
+                    waiting += 1;
+                    tasks.push_back((group, task));
+                    continue;
+                }
+                Fate::Repaired(_) => waiting = 0,
+                _ => {}
             }
             let story = Story::new(task, &group.package, origin, fate);
             // Of what was not touched nothing more is to be seen.

@@ -248,3 +248,32 @@ fn one_copy_is_not_two_files_of_which_nobody_knows_the_content() {
     assert_eq!(system.repair_from(&from(&both, &copy)), 1);
     assert!(names.iter().all(|name| !system.path(name).exists()));
 }
+
+#[test]
+fn a_link_waits_for_what_it_leads_to() {
+    let system = System::new();
+    let other = other(&system);
+    fs::remove_file(system.path("usr/lib/libsample.so")).unwrap();
+    fs::remove_file(system.path(LIBRARY)).unwrap();
+    let all = from(&["--all-damaged"], &other);
+    assert_eq!(system.repair_from(&[&all[..], &["--dry-run"]].concat()), 0);
+    assert_eq!(system.repair_from(&all), 0);
+    system.is_whole();
+}
+
+#[test]
+fn a_link_that_would_lead_to_itself_is_not_taken() {
+    let system = System::new();
+    let other = other(&system);
+    let link = system.path("usr/lib/libsample.so");
+    become_a_husk(&link);
+    for leads in ["libsample.so", "back"] {
+        symlink("libsample.so", system.path("usr/lib/back")).ok();
+        let there = other.join("usr/lib/libsample.so");
+        fs::remove_file(&there).unwrap();
+        symlink(leads, &there).unwrap();
+        let named = from(&["/usr/lib/libsample.so"], &other);
+        assert_eq!(system.repair_from(&named), 1);
+        assert_eq!(fs::read(&link).unwrap(), b"", "{leads}");
+    }
+}
