@@ -4,16 +4,16 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kedge_archive::{Member, MemberKind};
-use kedge_packages::{Kind, Package};
+use kedge_packages::{Digest, Kind, Package};
 use kedge_progress::Progress;
 use kedge_sources::{Copy, From};
-use kedge_sysroot::Sysroot;
+use kedge_sysroot::{Sysroot, kind_name};
 use rustix::fs::{FileType, OFlags, Stat};
 
-use crate::plan::Task;
+use crate::plan::{self, Task};
 use crate::replace::now;
 use crate::report::Origin;
 use crate::supply::{Supplied, Supply};
@@ -76,6 +76,8 @@ pub(crate) struct Fetching<'a> {
     unsigned: bool,
     /// The one file, once it is proven: who sends it may not do so twice, and a file may have several names.
     one: Option<File>,
+    /// All places that are to be repaired.
+    awaited: Vec<PathBuf>,
 }
 
 impl<'a> Fetching<'a> {
@@ -89,6 +91,7 @@ impl<'a> Fetching<'a> {
         tasks: &[Task],
     ) -> Result<Fetching<'a>, Error> {
         let mut damaged = tasks.iter().filter(|task| !task.differences.is_empty());
+        let awaited = damaged.clone().map(|task| task.path.clone()).collect();
         if let (Copies::One(copy), Some(first)) = (&copies, damaged.next())
             && let Some(other) = damaged.find(|other| !is_same(root, first, other))
         {
@@ -105,6 +108,7 @@ impl<'a> Fetching<'a> {
             scratch,
             unsigned,
             one: None,
+            awaited,
         })
     }
 
@@ -139,24 +143,81 @@ impl<'a> Fetching<'a> {
         Ok(Some(stat))
     }
 
-    /// A link of another system: it is taken if it leads to something here too.
-    fn link(&self, task: &Task, stat: &Stat) -> Result<Supplied, Error> {
+    /// As [`Self::stat`], and an error where what is there cannot be taken, as far as that is known before it is read.
+    fn seen(&self, task: &Task) -> Result<Option<Stat>, Error> {
+        let location = self.copies.of_task(task).shown();
+        let Some(stat) = self.stat(task).map_err(|error| match error {
+            Error::Sysroot(error) if error.is_missing() => missing(&location),
+            error => error,
+        })?
+        else {
+            return self.must(task).map(|_| None);
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        match (kind, &task.entry.kind) {
+            (FileType::RegularFile, Kind::File { .. } | Kind::Unknown) => {
+                self.must(task)?;
+            }
+            (FileType::Symlink, Kind::Symlink(_) | Kind::Unknown) => {
+                self.leads(task)?;
+            }
+            (FileType::Directory, Kind::Directory | Kind::Unknown) => {}
+            _ => {
+                let kind = kind_name(kind);
+                return Err(Error::Word(format!(
+                    "{location} is a {kind}, which does not belong there; nothing was changed"
+                )));
+            }
+        }
+        Ok(Some(stat))
+    }
+
+    /// What is known of a file's content: its length and its digest.
+    fn must(&self, task: &Task) -> Result<(Option<u64>, Option<Digest>), Error> {
+        let must = match task.entry.kind {
+            Kind::File { size, digest } => (size, digest),
+            // A web server may show a list of what is in it.
+            Kind::Unknown if !matches!(self.copies, Copies::Web(_)) => (None, None),
+            _ => return Err(cannot(task)),
+        };
+        if must.1.is_none() && !self.unsigned {
+            return Err(Error::Unvouched(self.copies.of_task(task).shown()));
+        }
+        Ok(must)
+    }
+
+    /// Where a link of another system leads: it is taken if that is here too.
+    fn leads(&self, task: &Task) -> Result<PathBuf, Error> {
         let (Copies::Tree(other), copy) = (&self.copies, self.copies.of_task(task)) else {
             return Err(Error::Word("there are no links".into()));
         };
         let leads = other.read_link(&task.entry.path)?;
         let is_known = matches!(&task.entry.kind, Kind::Symlink(must) if *must == leads);
-        let folder = task.path.parent().unwrap_or(Path::new(""));
-        let there = self.root.real_path(&folder.join(&leads));
+        let there = self.root.real_path(&beside(task, &leads));
         // What takes the link's place meanwhile is nothing that it may lead to.
         if !is_known && there.map_or(true, |there| there == task.path) {
             return Err(Error::LeadsNowhere(copy.shown(), leads));
         }
-        let mut link = self.bare(task, MemberKind::Symlink(leads), stat);
+        Ok(leads)
+    }
+
+    /// Whether what a link leads to is to be put in its place too.
+    fn is_awaited(&self, task: &Task, leads: &Path) -> bool {
+        let leads = beside(task, leads);
+        let known = [
+            plan::real(self.root, &leads),
+            plan::inside(self.root, &leads),
+        ];
+        let mut others = self.awaited.iter().filter(|path| **path != task.path);
+        others.any(|path| known.contains(path))
+    }
+
+    fn link_origin(&self, task: &Task) -> Origin {
+        let mut origin = self.origin(&self.copies.of_task(task), task);
         if !self.unsigned {
-            link.origin.trust = vec!["a link as it is there, to what is here too".into()];
+            origin.trust = vec!["a link as it is there, to what is here too".into()];
         }
-        Ok(link)
+        origin
     }
 
     /// What has no content.
@@ -179,16 +240,8 @@ impl<'a> Fetching<'a> {
         stat: Option<&Stat>,
         progress: &mut Progress,
     ) -> Result<Supplied, Error> {
-        let (size, digest) = match task.entry.kind {
-            Kind::File { size, digest } => (size, digest),
-            // A web server may show a list of what is in it.
-            Kind::Unknown if !matches!(self.copies, Copies::Web(_)) => (None, None),
-            _ => return Err(cannot(task)),
-        };
+        let (size, digest) = self.must(task)?;
         let copy = self.copies.of_task(task);
-        if digest.is_none() && !self.unsigned {
-            return Err(Error::Unvouched(copy.shown()));
-        }
         let fetched = match self.one.take() {
             Some(one) => one,
             None => {
@@ -264,16 +317,21 @@ impl Supply for Fetching<'_> {
 
     fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
         let copy = self.copies.of_task(task);
-        let is_there = match self.stat(task) {
-            Ok(Some(_)) => Ok(true),
-            Ok(None) => copy.is_there(),
-            Err(Error::Sysroot(error)) if error.is_missing() => Ok(false),
+        let stat = match self.seen(task) {
+            Ok(stat) => stat,
+            Err(Error::LeadsNowhere(_, leads)) if self.is_awaited(task, &leads) => {
+                return Ok(self.link_origin(task));
+            }
             Err(error) => return Err(error),
         };
-        match is_there {
-            Ok(true) => Ok(self.origin(&copy, task)),
-            Ok(false) => Err(missing(&copy.shown())),
-            Err(why) => Err(Error::Word(format!("{}: {why}", copy.shown()))),
+        match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Some(FileType::Symlink) => Ok(self.link_origin(task)),
+            Some(_) => Ok(self.origin(&copy, task)),
+            None => match copy.is_there() {
+                Ok(true) => Ok(self.origin(&copy, task)),
+                Ok(false) => Err(missing(&copy.shown())),
+                Err(why) => Err(Error::Word(format!("{}: {why}", copy.shown()))),
+            },
         }
     }
 
@@ -283,14 +341,17 @@ impl Supply for Fetching<'_> {
         package: &Package,
         progress: &mut Progress,
     ) -> Result<Supplied, Error> {
-        let stat = self.stat(task)?;
+        let stat = self.seen(task)?;
         let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
         match (kind, stat) {
-            (Some(FileType::Symlink), Some(stat)) => self.link(task, &stat),
+            (Some(FileType::Symlink), Some(stat)) => Ok(Supplied {
+                origin: self.link_origin(task),
+                ..self.bare(task, MemberKind::Symlink(self.leads(task)?), &stat)
+            }),
             (Some(FileType::Directory), Some(stat)) => {
                 Ok(self.bare(task, MemberKind::Directory, &stat))
             }
-            (None | Some(FileType::RegularFile), _) => {
+            _ => {
                 let file = self.file(task, package, stat.as_ref(), progress);
                 file.map_err(|error| match error {
                     Error::Source(source) => match *source {
@@ -300,7 +361,6 @@ impl Supply for Fetching<'_> {
                     error => error,
                 })
             }
-            _ => Err(cannot(task)),
         }
     }
 
@@ -336,6 +396,11 @@ fn member(task: &Task, kind: MemberKind, mode: u32, modified: i64) -> Member {
         modified,
         attributes: Vec::new(),
     }
+}
+
+/// What a link leads to, below ROOT.
+fn beside(task: &Task, leads: &Path) -> PathBuf {
+    task.path.parent().unwrap_or(Path::new("")).join(leads)
 }
 
 fn missing(location: &str) -> Error {

@@ -277,3 +277,25 @@ fn a_link_that_would_lead_to_itself_is_not_taken() {
         assert_eq!(fs::read(&link).unwrap(), b"", "{leads}");
     }
 }
+
+#[test]
+fn who_only_looks_is_told_what_could_not_be_taken() {
+    let system = System::new();
+    let other = other(&system);
+    let link = "usr/lib/libsample.so";
+    become_a_husk(&system.path(link));
+    system.damage("usr/bin/careful");
+    let dry = |name: &str| system.repair_from(&from(&[name, "--dry-run"], &other));
+    let there = |path: &str, made: &[&str]| {
+        fs::remove_file(other.join(path)).unwrap();
+        run(Command::new(made[0]).args(&made[1..]).arg(other.join(path)));
+    };
+    there(link, &["ln", "-s", "libsample.so.2"]);
+    assert_eq!(dry("/usr/lib/libsample.so"), 1);
+    there(link, &["cp", "/dev/null"]);
+    assert_eq!(dry("/usr/lib/libsample.so"), 1);
+    there("usr/bin/careful", &["mkfifo"]);
+    assert_eq!(dry("/usr/bin/careful"), 1);
+    there("usr/bin/careful", &["mkdir"]);
+    assert_eq!(dry("/usr/bin/careful"), 1);
+}
