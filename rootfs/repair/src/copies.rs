@@ -2,6 +2,7 @@
 //! snapshot, a healthy disk, another machine's web server), or one file that was copied from there. What proves it is the
 //! checksum of the local database, so nobody there has to be believed.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -220,6 +221,27 @@ impl<'a> Fetching<'a> {
         origin
     }
 
+    /// Those above the task's place that are missing here, as another system on this machine has them.
+    fn folders(&self, task: &Task) -> HashMap<PathBuf, Member> {
+        let Copies::Tree(other) = &self.copies else {
+            return HashMap::new();
+        };
+        let above = task.path.ancestors().skip(1);
+        let missing = above.take_while(|folder| !self.root.exists(folder));
+        let as_there = |folder: &Path| {
+            let stat = other.metadata(folder).ok()?;
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            let mode = stat.st_mode & 0o7777;
+            let member = Member {
+                path: folder.into(),
+                owner: (stat.st_uid, stat.st_gid),
+                ..member(task, MemberKind::Directory, mode, stat.st_mtime)
+            };
+            is_folder.then(|| (folder.to_path_buf(), member))
+        };
+        missing.filter_map(as_there).collect()
+    }
+
     /// What has no content.
     fn bare(&self, task: &Task, kind: MemberKind, stat: &Stat) -> Supplied {
         Supplied {
@@ -228,6 +250,7 @@ impl<'a> Fetching<'a> {
                 owner: (stat.st_uid, stat.st_gid),
                 ..member(task, kind, stat.st_mode & 0o7777, stat.st_mtime)
             },
+            folders: self.folders(task),
             content: Box::new(io::empty()),
             notes: Vec::new(),
         }
@@ -278,6 +301,7 @@ impl<'a> Fetching<'a> {
         Ok(Supplied {
             origin: self.origin(&copy, task),
             member,
+            folders: self.folders(task),
             content: Box::new(content),
             notes,
         })

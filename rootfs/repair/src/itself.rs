@@ -1,6 +1,7 @@
 //! `--from itself`: a file out of what is left of it, where the local database's checksum proves what was done to it. Nothing is
 //! fetched, and nobody has to be believed.
 
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,7 @@ impl Supply for Search<'_> {
                 modified: stat.st_mtime,
                 attributes: Vec::new(),
             },
+            folders: HashMap::new(),
             content: Box::new(Cursor::new(undone.content)),
             notes: Vec::new(),
         })

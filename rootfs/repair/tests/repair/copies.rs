@@ -299,3 +299,31 @@ fn who_only_looks_is_told_what_could_not_be_taken() {
     there("usr/bin/careful", &["mkdir"]);
     assert_eq!(dry("/usr/bin/careful"), 1);
 }
+
+#[test]
+fn a_missing_folder_is_no_opener_than_the_other_systems() {
+    let system = System::new();
+    let data = "/usr/share/sample/deep/er/data";
+    let deep = system.path("usr/share/sample/deep");
+    set_mode(&deep, 0o700);
+    let other = other(&system);
+    fs::remove_dir_all(&deep).unwrap();
+    assert_eq!(system.repair_from(&from(&[data], &other)), 0);
+    assert_eq!(mode(&deep), 0o700);
+
+    // What nobody knows is said.
+    fs::remove_dir_all(&deep).unwrap();
+    let copy = other.join(data.trim_start_matches('/'));
+    let told = said(&system, &from(&[data], &copy));
+    let note = "/usr/share/sample/deep: nothing here knows its mode: 0755 was taken";
+    assert!(told.contains(note), "{told}");
+}
+
+/// What a process of its own says.
+fn said(system: &System, arguments: &[&str]) -> String {
+    let output = crate::killed::child(&system.arguments(arguments)).output();
+    let output = output.unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
+}
