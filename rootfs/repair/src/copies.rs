@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kedge_archive::{Member, MemberKind};
 use kedge_packages::{Digest, Kind, Package};
@@ -22,6 +23,8 @@ use crate::{Error, attributes, fetched};
 
 /// So many files are asked for before a URL is taken for no system's root.
 const TRIES: usize = 3;
+/// A server that makes others wait for longer than this is not asked for the next one.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a copy of a program is executable by, and anything else is not, where nobody knows better.
 const PROGRAM: u32 = 0o755;
@@ -51,12 +54,26 @@ impl Copies {
         tasks.iter().find_map(of).map(Copies::One)
     }
 
-    /// What is at a URL that is no mirror.
-    pub(crate) fn behind(url: &str, tasks: &[Task]) -> Option<Copies> {
-        let has = |task: &Task| Copy::below(url, &task.entry.path).is_there();
-        let has = |task: &Task| has(task).is_ok_and(|has| has);
-        let is_root = tasks.iter().take(TRIES).any(has);
-        is_root.then(|| Copies::Web(url.to_string()))
+    /// What is at a place that has no packages; and what was asked for in vain.
+    pub(crate) fn behind(from: &From, tasks: &[Task]) -> (Option<Copies>, Vec<String>) {
+        let mut vain = Vec::new();
+        let began = Instant::now();
+        for task in tasks.iter().take(TRIES) {
+            let copy = match from {
+                From::Url(url) => Copy::below(url, &task.entry.path),
+                From::Path(path) => Copy::Inside(path.clone(), task.entry.path.clone()),
+            };
+            let why = match (copy.is_there(), from) {
+                (Ok(true), From::Url(url)) => return (Some(Copies::Web(url.clone())), vain),
+                (Ok(_), _) => "it is not there".to_string(),
+                (Err(why), _) => why,
+            };
+            vain.push(format!("{}: {why}", copy.shown()));
+            if began.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        (None, vain)
     }
 
     fn of_task(&self, task: &Task) -> Copy {
@@ -83,7 +100,7 @@ pub(crate) struct Fetching<'a> {
 
 impl<'a> Fetching<'a> {
     /// # Errors
-    /// When one file would have to be several.
+    /// When one file would have to be several, or the other system is this one.
     pub(crate) fn new(
         copies: Copies,
         root: &'a Sysroot,
@@ -91,6 +108,14 @@ impl<'a> Fetching<'a> {
         unsigned: bool,
         tasks: &[Task],
     ) -> Result<Fetching<'a>, Error> {
+        if let Copies::Tree(other) = &copies
+            && is_one(other, root)
+        {
+            return Err(Error::Word(format!(
+                "{} is the very system that is to be repaired: --from itself undoes what was done to a file, where it can",
+                other.path().display()
+            )));
+        }
         let mut damaged = tasks.iter().filter(|task| !task.differences.is_empty());
         let awaited = damaged.clone().map(|task| task.path.clone()).collect();
         if let (Copies::One(copy), Some(first)) = (&copies, damaged.next())
@@ -391,6 +416,14 @@ impl Supply for Fetching<'_> {
     fn noun(&self) -> &'static str {
         "the copy"
     }
+}
+
+fn is_one(other: &Sysroot, root: &Sysroot) -> bool {
+    let inode = |root: &Sysroot| {
+        let stat = root.metadata(Path::new("")).ok();
+        stat.map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    inode(other).is_some_and(|other| inode(root) == Some(other))
 }
 
 /// Whether two places are surely for the same content: by the local database, or since they are names of one file.

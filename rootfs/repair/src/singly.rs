@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use kedge_doctor::{compare, shown};
 use kedge_progress::interrupt;
-use kedge_sources::{Candidate, Copy, From};
+use kedge_sources::{Candidate, Copy};
 
 use crate::Error;
 use crate::arguments::Whence;
@@ -16,6 +16,7 @@ use crate::quarantine::Quarantine;
 use crate::replace::Workshop;
 use crate::report::{Fate, Origin, Story, Teller};
 use crate::run::{GOOD, Group, NOT_ALL, Repair};
+use crate::sourced::advised;
 use crate::supply::{self, Repaired, Supply};
 
 impl<'a> Repair<'a> {
@@ -41,7 +42,8 @@ impl<'a> Repair<'a> {
         Fetching::new(copies, self.root, scratch, unsigned, tasks)
     }
 
-    /// A URL behind which nothing of a mirror was found may be the root of another system.
+    /// A URL behind which nothing of a mirror was found may be the root of another system. Of a folder it is known by now that
+    /// it is none; that is said.
     pub(crate) fn copies_behind(
         &mut self,
         tasks: &[Task],
@@ -53,13 +55,18 @@ impl<'a> Repair<'a> {
             };
             matches!(**source, kedge_sources::Error::Nowhere(_))
         };
-        let Whence::Place(From::Url(url)) = &self.order.whence else {
+        let Whence::Place(from) = &self.order.whence else {
             return Ok(None);
         };
+        if from.is_package() {
+            return Ok(None);
+        }
         if !found.iter().all(is_nowhere) || interrupt::pressed_already() {
             return Ok(None);
         }
-        let Some(copies) = Copies::behind(url, tasks) else {
+        let (copies, vain) = Copies::behind(from, tasks);
+        let Some(copies) = copies else {
+            vain.iter().for_each(|vain| self.progress.note(vain));
             return Ok(None);
         };
         self.progress.note(
@@ -153,6 +160,9 @@ impl<'a> Repair<'a> {
         let package = &group.package;
         let supplied = match supply.supply(task, package, &mut self.progress) {
             Ok(supplied) => supplied,
+            Err(error @ Error::Source(_)) => {
+                return (None, Fate::Failed(Error::Word(advised(&error))));
+            }
             Err(error) => return (None, Fate::Failed(error)),
         };
         if interrupt::pressed_already() {

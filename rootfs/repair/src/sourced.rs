@@ -227,7 +227,7 @@ fn is_checked(task: &Task) -> bool {
 }
 
 /// With what can be done, where a source or its package is at fault.
-fn advised(error: &Error) -> String {
+pub(crate) fn advised(error: &Error) -> String {
     match error {
         Error::Source(_) | Error::Archive { .. } => format!(
             "{error}\nnothing was changed; --from names another mirror, a package file that you have, or another machine that has the file; --from itself does without, where it can"

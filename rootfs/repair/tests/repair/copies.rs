@@ -1,7 +1,7 @@
 //! Files out of another system, or copied from there by hand.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -317,6 +317,45 @@ fn a_missing_folder_is_no_opener_than_the_other_systems() {
     let told = said(&system, &from(&[data], &copy));
     let note = "/usr/share/sample/deep: nothing here knows its mode: 0755 was taken";
     assert!(told.contains(note), "{told}");
+}
+
+#[test]
+fn a_place_without_the_file_is_told_what_was_asked_for() {
+    let system = System::new();
+    let damaged = system.damage(LIBRARY);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/nowhere", listener.local_addr().unwrap());
+    let sender = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+            if request[..length].starts_with(b"GET /nowhere/usr/lib/libsample.so.1 ") {
+                break;
+            }
+        }
+    });
+    let told = said(&system, &[NAMED, "--from", &url]);
+    sender.join().unwrap();
+    let asked = format!("{url}{NAMED}: it is not there");
+    assert!(told.contains(&asked), "{told}");
+
+    let empty = system.root.with_file_name("empty");
+    fs::create_dir(&empty).unwrap();
+    let told = said(&system, &from(&[NAMED], &empty));
+    let asked = format!("{}{NAMED}: it is not there", empty.display());
+    assert!(told.contains(&asked), "{told}");
+
+    // What has another content, what to do.
+    fs::write(empty.join("copy"), "other").unwrap();
+    let told = said(&system, &from(&[NAMED], &empty.join("copy")));
+    assert!(told.contains("nothing was changed; --from names"), "{told}");
+    let told = said(&system, &from(&[NAMED], &system.root));
+    assert!(told.contains("is the very system"), "{told}");
+    assert_eq!(system.read(LIBRARY), damaged);
 }
 
 /// What a process of its own says.
