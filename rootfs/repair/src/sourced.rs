@@ -68,6 +68,10 @@ impl<'a> Repair<'a> {
         found: Vec<Result<Vec<Candidate>, Error>>,
         teller: &mut Teller,
     ) -> u8 {
+        if interrupt::pressed_already() {
+            // What was not asked to its end says nothing.
+            return self.tell_after(Vec::new(), teller);
+        }
         let mut exit = GOOD;
         for (group, found) in groups.iter().zip(found) {
             for task in &group.tasks {

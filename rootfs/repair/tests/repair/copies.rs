@@ -358,6 +358,20 @@ fn a_place_without_the_file_is_told_what_was_asked_for() {
     assert_eq!(system.read(LIBRARY), damaged);
 }
 
+#[test]
+fn who_only_looks_hears_ctrl_c() {
+    let system = System::new();
+    system.damage(LIBRARY);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let arguments = system.arguments(&[NAMED, "--from", &url, "--dry-run"]);
+    let mut child = crate::killed::child(&arguments).spawn().unwrap();
+    // It never gets an answer.
+    let _asks = listener.accept().unwrap();
+    run(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
 /// What a process of its own says.
 fn said(system: &System, arguments: &[&str]) -> String {
     let output = crate::killed::child(&system.arguments(arguments)).output();
