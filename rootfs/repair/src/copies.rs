@@ -350,12 +350,16 @@ impl<'a> Fetching<'a> {
         (is_file && (stat.st_size > 0 || stat.st_mode & 0o7777 != 0)).then_some(stat)
     }
 
+    /// As another system on this machine has them.
     fn attributes(&self, task: &Task) -> attributes::Attributes {
         let Copies::Tree(other) = &self.copies else {
             return Vec::new();
         };
         let handle = other.handle(&task.entry.path, OFlags::empty());
-        handle.map_or(Vec::new(), |handle| attributes::of_handle(&handle))
+        let mut all = handle.map_or(Vec::new(), |handle| attributes::of_handle(&handle));
+        // No package has such: a backup does (`rsync --fake-super`), and there may be no room for it here.
+        all.retain(|(name, _)| self.unsigned || !name.starts_with("user."));
+        all
     }
 }
 

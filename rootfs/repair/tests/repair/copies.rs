@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::XattrFlags;
+
 use crate::fixture::{LIBRARY, System, run};
 
 const NAMED: &str = "/usr/lib/libsample.so.1";
@@ -370,6 +372,29 @@ fn who_only_looks_hears_ctrl_c() {
     let _asks = listener.accept().unwrap();
     run(Command::new("kill").args(["-INT", &child.id().to_string()]));
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_users_of_another_system_noted_stays_there() {
+    let system = System::new();
+    let other = other(&system);
+    let name = c"user.rsync.%stat";
+    let note = |path: &Path| {
+        let file = fs::File::open(path).unwrap();
+        rustix::fs::fsetxattr(file, name, b"100644 0,0 0:0", XattrFlags::empty())
+    };
+    if note(&other.join(LIBRARY)).is_err() {
+        eprintln!("this file system has no attributes");
+        return;
+    }
+    let has = || rustix::fs::getxattr(system.path(LIBRARY), name, &mut [0u8; 64][..]).is_ok();
+    system.damage(LIBRARY);
+    assert_eq!(system.repair_from(&from(&[NAMED], &other)), 0);
+    assert!(!has());
+    system.damage(LIBRARY);
+    let unsigned = [NAMED, "--unsigned"];
+    assert_eq!(system.repair_from(&from(&unsigned, &other)), 0);
+    assert!(has());
 }
 
 /// What a process of its own says.
