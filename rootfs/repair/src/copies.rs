@@ -116,7 +116,9 @@ impl<'a> Fetching<'a> {
                 other.path().display()
             )));
         }
-        let mut damaged = tasks.iter().filter(|task| !task.differences.is_empty());
+        let is_wanted =
+            |task: &&Task| !task.differences.is_empty() || unsigned && is_file(root, task);
+        let mut damaged = tasks.iter().filter(is_wanted);
         let awaited = damaged.clone().map(|task| task.path.clone()).collect();
         if let (Copies::One(copy), Some(first)) = (&copies, damaged.next())
             && let Some(other) = damaged.find(|other| !is_same(root, first, other))
@@ -368,6 +370,11 @@ impl Supply for Fetching<'_> {
         None
     }
 
+    /// The operator named it, and believes the copy.
+    fn insists(&self, task: &Task) -> bool {
+        self.unsigned && is_file(self.root, task)
+    }
+
     fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
         let copy = self.copies.of_task(task);
         let stat = match self.seen(task) {
@@ -420,6 +427,12 @@ impl Supply for Fetching<'_> {
     fn noun(&self) -> &'static str {
         "the copy"
     }
+}
+
+/// Whether a regular file is there, and no link to one.
+fn is_file(root: &Sysroot, task: &Task) -> bool {
+    let stat = root.symlink_metadata(&task.path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 fn is_one(other: &Sysroot, root: &Sysroot) -> bool {

@@ -71,6 +71,10 @@ impl Supply for Search<'_> {
         ))
     }
 
+    fn insists(&self, _: &Task) -> bool {
+        false
+    }
+
     fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
         self.content(task).map(|undone| origin(&undone))
     }

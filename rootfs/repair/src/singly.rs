@@ -99,7 +99,7 @@ impl<'a> Repair<'a> {
         let mut waiting = 0;
         while let Some((group, task)) = tasks.pop_front() {
             let path = shown::path(&task.path);
-            if task.differences.is_empty() {
+            if task.differences.is_empty() && !supply.insists(task) {
                 let why = "nothing speaks against it; its package alone could tell";
                 teller.word(&path, why);
                 continue;

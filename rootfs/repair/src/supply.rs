@@ -18,6 +18,9 @@ pub(crate) trait Supply {
     /// What is said before it is asked for the file called `path`, if that may take long.
     fn announced(&self, path: &str) -> Option<String>;
 
+    /// Whether a file is asked for although nothing speaks against the one that is there.
+    fn insists(&self, task: &Task) -> bool;
+
     /// Where it would come from. Nothing is changed.
     fn look(&mut self, task: &Task, progress: &mut Progress) -> Result<Origin, Error>;
 

@@ -397,6 +397,28 @@ fn what_users_of_another_system_noted_stays_there() {
     assert!(has());
 }
 
+#[test]
+fn unsigned_believes_a_copy_where_nothing_speaks_against_the_file() {
+    let system = System::new();
+    let other = other(&system);
+    fs::write(system.path("var/lib/dpkg/info/sample.md5sums"), "").unwrap();
+    let careful = system.damage("usr/bin/careful");
+    for place in [other.clone(), other.join("usr/bin/careful")] {
+        fs::write(system.path("usr/bin/careful"), &careful).unwrap();
+        let named = ["/usr/bin/careful"];
+        assert_eq!(system.repair_from(&from(&named, &place)), 0);
+        assert_eq!(system.read("usr/bin/careful"), careful);
+        let unsigned = [named[0], "--unsigned"];
+        assert_eq!(system.repair_from(&from(&unsigned, &place)), 0);
+        assert_eq!(system.read("usr/bin/careful"), b"setuid");
+    }
+    // What leads to it stays a link.
+    let link = ["/usr/lib/libsample.so", "--unsigned"];
+    let library = other.join(LIBRARY);
+    assert_eq!(system.repair_from(&from(&link, &library)), 0);
+    assert!(system.path(link[0]).is_symlink());
+}
+
 /// What a process of its own says.
 fn said(system: &System, arguments: &[&str]) -> String {
     let output = crate::killed::child(&system.arguments(arguments)).output();
