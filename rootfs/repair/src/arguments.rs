@@ -22,14 +22,15 @@ ROOT/var/lib/kedge/quarantine.
   --from PLACE     instead of the system's own sources:
                    a package file, a folder of them, the URL of a package or
                    of a mirror; or, without a package, a copy that the local
-                   checksum proves: FILE itself as a file, a URL or what
-                   tcp://HOST:PORT sends, or the root of another system of
-                   the same release, as a folder or a URL;
+                   checksum proves: FILE itself as a file, a URL that ends in
+                   its name or what tcp://HOST:PORT sends, or the root of
+                   another system of the same release, as a folder or a URL
+                   (behind which no links are to be seen);
                    or 'itself': undoes what was done to the damaged file where
                    the local checksum proves it (flipped bits, two blocks in
                    each other's place), without any package or network
   --dry-run        only says what would be done, and from where
-  --scratch FOLDER where packages are kept meanwhile, if memory is too small
+  --scratch FOLDER where what is fetched is kept, if memory is too small
   --accept-expired believe an index of packages whose Valid-Until is over, and
                    what keys signed or vouched for that have expired since
   --unsigned       believes a package that nobody vouches for: also what the

@@ -26,7 +26,7 @@ const TRIES: usize = 3;
 /// A server that makes others wait for longer than this is not asked for the next one.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a copy of a program is executable by, and anything else is not, where nobody knows better.
+/// A copy's mode where nobody knows better: of what begins as a program, or as a library, and of anything else.
 const PROGRAM: u32 = 0o755;
 const OTHER: u32 = 0o644;
 
