@@ -115,7 +115,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     while let Some(argument) = rest.next() {
         let flag = match argument.as_str() {
             "--from" => {
-                let place = rest.next();
+                let place = rest.next().filter(|place| !place.is_empty());
                 whence = whence_of(place.ok_or("--from needs a URL, a file or a folder")?)?;
                 continue;
             }
@@ -227,6 +227,8 @@ mod tests {
         assert_eq!(whence("tcp://h:9"), Ok(Whence::Tcp("h".into(), 9)));
         let order = typed("/mnt x --unsigned").unwrap();
         assert!(order.unsigned && !order.force);
+        let empty = ["/mnt", "x", "--from", ""].map(str::to_string);
+        assert!(parse(&empty).is_err());
         for path in ["a.deb", "./itself", "./http:/x", "a b://c", "://"] {
             let path = path.to_string();
             assert_eq!(whence_of(&path), Ok(Whence::Place(From::Path(path.into()))));
