@@ -22,14 +22,15 @@ ROOT/var/lib/kedge/quarantine.
   --from PLACE     instead of the system's own sources:
                    a package file, a folder of them, the URL of a package or
                    of a mirror; or, without a package, a copy that the local
-                   checksum proves: FILE itself as a file, a URL or what
-                   tcp://HOST:PORT sends, or the root of another system of
-                   the same release, as a folder or a URL;
+                   checksum proves: FILE itself as a file, a URL that ends in
+                   its name or what tcp://HOST:PORT sends, or the root of
+                   another system of the same release, as a folder or a URL
+                   (behind which no links are to be seen);
                    or 'itself': undoes what was done to the damaged file where
                    the local checksum proves it (flipped bits, two blocks in
                    each other's place), without any package or network
   --dry-run        only says what would be done, and from where
-  --scratch FOLDER where packages are kept meanwhile, if memory is too small
+  --scratch FOLDER where what is fetched is kept, if memory is too small
   --accept-expired believe an index of packages whose Valid-Until is over, and
                    what keys signed or vouched for that have expired since
   --unsigned       believes a package that nobody vouches for: also what the
@@ -46,7 +47,7 @@ ROOT/var/lib/kedge/quarantine.
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --from itself
   repair /mnt /usr/lib/x86_64-linux-gnu/libcrypto.so.3 --from /backup
   repair /mnt --all-damaged --from http://192.0.2.9:8000
-                        there: python3 -m http.server 8000 --directory /
+                        there, as nobody: python3 -m http.server 8000 -d /
   repair /mnt /usr/bin/ssh --from tcp://192.0.2.9:9000
                         there: nc -l -p 9000 < /usr/bin/ssh
   repair /mnt --all-damaged
@@ -114,7 +115,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     while let Some(argument) = rest.next() {
         let flag = match argument.as_str() {
             "--from" => {
-                let place = rest.next();
+                let place = rest.next().filter(|place| !place.is_empty());
                 whence = whence_of(place.ok_or("--from needs a URL, a file or a folder")?)?;
                 continue;
             }
@@ -226,6 +227,8 @@ mod tests {
         assert_eq!(whence("tcp://h:9"), Ok(Whence::Tcp("h".into(), 9)));
         let order = typed("/mnt x --unsigned").unwrap();
         assert!(order.unsigned && !order.force);
+        let empty = ["/mnt", "x", "--from", ""].map(str::to_string);
+        assert!(parse(&empty).is_err());
         for path in ["a.deb", "./itself", "./http:/x", "a b://c", "://"] {
             let path = path.to_string();
             assert_eq!(whence_of(&path), Ok(Whence::Place(From::Path(path.into()))));

@@ -1,29 +1,17 @@
 //! `--from PLACE` where PLACE has the files themselves and no packages: the root of another system of the same release (a backup, a
-//! snapshot, a healthy disk, another machine's web server), or one file that was copied from there. What proves it is the
-//! checksum of the local database, so nobody there has to be believed.
+//! snapshot, a healthy disk, another machine's web server), or one file that was copied from there.
 
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::time::{Duration, Instant};
 
-use kedge_archive::{Member, MemberKind};
-use kedge_packages::{Kind, Package};
-use kedge_progress::Progress;
 use kedge_sources::{Copy, From};
 use kedge_sysroot::Sysroot;
-use rustix::fs::{FileType, OFlags, Stat};
 
 use crate::plan::Task;
-use crate::replace::now;
-use crate::report::Origin;
-use crate::supply::{Supplied, Supply};
-use crate::{Error, attributes, fetched};
 
 /// So many files are asked for before a URL is taken for no system's root.
 const TRIES: usize = 3;
-
-/// What a copy of a program is executable by, and anything else is not, where nobody knows better.
-const PROGRAM: u32 = 0o755;
-const OTHER: u32 = 0o644;
+/// A server that makes others wait for longer than this is not asked for the next one.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where files lie.
 pub(crate) enum Copies {
@@ -45,269 +33,38 @@ impl Copies {
             let has = |task: &Task| other.symlink_metadata(&task.entry.path).is_ok();
             return tasks.iter().any(has).then_some(Copies::Tree(other));
         }
-        let name = tasks.first()?.entry.path.file_name()?;
-        from.as_file(name).map(Copies::One)
+        let of = |task: &Task| from.as_file(task.entry.path.file_name()?);
+        tasks.iter().find_map(of).map(Copies::One)
     }
 
-    /// What is at a URL that is no mirror.
-    pub(crate) fn behind(url: &str, tasks: &[Task]) -> Option<Copies> {
-        let has = |task: &Task| Copy::below(url, &task.entry.path).is_there();
-        let has = |task: &Task| has(task).is_ok_and(|has| has);
-        let is_root = tasks.iter().take(TRIES).any(has);
-        is_root.then(|| Copies::Web(url.to_string()))
+    /// What is at a place that has no packages; and what was asked for in vain.
+    pub(crate) fn behind(from: &From, tasks: &[Task]) -> (Option<Copies>, Vec<String>) {
+        let mut vain = Vec::new();
+        let began = Instant::now();
+        for task in tasks.iter().take(TRIES) {
+            let copy = match from {
+                From::Url(url) => Copy::below(url, &task.entry.path),
+                From::Path(path) => Copy::Inside(path.clone(), task.entry.path.clone()),
+            };
+            let why = match (copy.is_there(), from) {
+                (Ok(true), From::Url(url)) => return (Some(Copies::Web(url.clone())), vain),
+                (Ok(_), _) => "it is not there".to_string(),
+                (Err(why), _) => why,
+            };
+            vain.push(format!("{}: {why}", copy.shown()));
+            if began.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        (None, vain)
     }
 
-    fn of_task(&self, task: &Task) -> Copy {
+    /// Where the file of a task lies.
+    pub(crate) fn of_task(&self, task: &Task) -> Copy {
         match self {
             Copies::One(copy) => copy.clone(),
             Copies::Tree(other) => Copy::Inside(other.path().into(), task.entry.path.clone()),
             Copies::Web(url) => Copy::below(url, &task.entry.path),
         }
     }
-}
-
-/// Fetches copies.
-pub(crate) struct Fetching<'a> {
-    copies: Copies,
-    root: &'a Sysroot,
-    scratch: Option<&'a Path>,
-    /// Whether the operator believes what nobody vouches for.
-    unsigned: bool,
-}
-
-impl<'a> Fetching<'a> {
-    /// # Errors
-    /// When one file would have to be several.
-    pub(crate) fn new(
-        copies: Copies,
-        root: &'a Sysroot,
-        scratch: Option<&'a Path>,
-        unsigned: bool,
-        tasks: &[Task],
-    ) -> Result<Fetching<'a>, Error> {
-        if let (Copies::One(copy), [first, rest @ ..]) = (&copies, tasks)
-            && let Some(other) = rest.iter().find(|task| task.entry.kind != first.entry.kind)
-        {
-            return Err(Error::Word(format!(
-                "{} is one file, and /{} and /{} are to be repaired: name one of them",
-                copy.shown(),
-                first.path.display(),
-                other.path.display()
-            )));
-        }
-        Ok(Fetching {
-            copies,
-            root,
-            scratch,
-            unsigned,
-        })
-    }
-
-    fn origin(&self, copy: &Copy, task: &Task) -> Origin {
-        let must = match &task.entry.kind {
-            Kind::File { digest, .. } => digest.as_ref(),
-            _ => None,
-        };
-        let mut trust: Vec<String> = must
-            .map(|must| format!("a copy, that must have the local database's checksum: {must}"))
-            .into_iter()
-            .collect();
-        if self.unsigned && must.is_none() {
-            trust.push("nobody vouches for it, --unsigned believes it".into());
-        }
-        Origin {
-            location: copy.shown(),
-            trust,
-            vouched: self.unsigned,
-        }
-    }
-
-    /// How the file looks in another system on this machine.
-    fn stat(&self, task: &Task) -> Result<Option<Stat>, Error> {
-        let Copies::Tree(other) = &self.copies else {
-            return Ok(None);
-        };
-        let stat = match task.entry.kind {
-            Kind::File { .. } => other.metadata(&task.entry.path)?,
-            _ => other.symlink_metadata(&task.entry.path)?,
-        };
-        Ok(Some(stat))
-    }
-
-    /// A link of another system: it is taken if it leads to something here too.
-    fn link(&self, task: &Task, stat: &Stat) -> Result<Supplied, Error> {
-        let (Copies::Tree(other), copy) = (&self.copies, self.copies.of_task(task)) else {
-            return Err(Error::Word("there are no links".into()));
-        };
-        let leads = other.read_link(&task.entry.path)?;
-        let folder = task.path.parent().unwrap_or(Path::new(""));
-        if self.root.metadata(&folder.join(&leads)).is_err() {
-            return Err(Error::Word(format!(
-                "{} leads to {}, which is not there in this system; nothing was changed",
-                copy.shown(),
-                leads.display()
-            )));
-        }
-        let mut link = self.bare(task, MemberKind::Symlink(leads), stat);
-        if !self.unsigned {
-            link.origin.trust = vec!["a link as it is there, to what is here too".into()];
-        }
-        Ok(link)
-    }
-
-    /// What has no content.
-    fn bare(&self, task: &Task, kind: MemberKind, stat: &Stat) -> Supplied {
-        Supplied {
-            origin: self.origin(&self.copies.of_task(task), task),
-            member: Member {
-                owner: (stat.st_uid, stat.st_gid),
-                ..member(task, kind, stat.st_mode & 0o7777, stat.st_mtime)
-            },
-            content: Box::new(io::empty()),
-            notes: Vec::new(),
-        }
-    }
-
-    fn file(
-        &self,
-        task: &Task,
-        package: &Package,
-        stat: Option<&Stat>,
-        progress: &mut Progress,
-    ) -> Result<Supplied, Error> {
-        let (size, digest) = match task.entry.kind {
-            Kind::File { size, digest } => (size, digest),
-            // A web server may show a list of what is in it.
-            Kind::Unknown if !matches!(self.copies, Copies::Web(_)) => (None, None),
-            _ => return Err(cannot(task)),
-        };
-        let copy = self.copies.of_task(task);
-        if digest.is_none() && !self.unsigned {
-            return Err(Error::Unvouched(copy.shown()));
-        }
-        let mut candidate = copy.candidate(package, size, digest);
-        let mut content = BufReader::new(fetched::fetch(&mut candidate, self.scratch, progress)?);
-        let length = content.get_ref().metadata().map_or(0, |data| data.len());
-        let kind = MemberKind::File(length);
-        let mut notes = Vec::new();
-        let member = match (stat, self.old(task)) {
-            (Some(stat), _) => Member {
-                owner: (stat.st_uid, stat.st_gid),
-                attributes: self.attributes(task),
-                ..member(task, kind, stat.st_mode & 0o7777, stat.st_mtime)
-            },
-            (None, Some(old)) => Member {
-                owner: (old.st_uid, old.st_gid),
-                ..member(task, kind, old.st_mode & 0o7777, old.st_mtime)
-            },
-            (None, None) => {
-                let begins = content.fill_buf().unwrap_or_default();
-                let is_program = begins.starts_with(b"\x7fELF") || begins.starts_with(b"#!");
-                let mode = if is_program { PROGRAM } else { OTHER };
-                if task.entry.mode.is_none() {
-                    notes.push(format!(
-                        "nothing here knows its mode: {mode:04o} was taken, from what is in it"
-                    ));
-                }
-                member(task, kind, mode, now().cast_signed())
-            }
-        };
-        Ok(Supplied {
-            origin: self.origin(&copy, task),
-            member,
-            content: Box::new(content),
-            notes,
-        })
-    }
-
-    /// The damaged file, where its mode and owner may be those that it had: an empty one without rights holds the place of
-    /// something else.
-    fn old(&self, task: &Task) -> Option<Stat> {
-        let stat = self.root.symlink_metadata(&task.path).ok()?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        (is_file && (stat.st_size > 0 || stat.st_mode & 0o7777 != 0)).then_some(stat)
-    }
-
-    fn attributes(&self, task: &Task) -> attributes::Attributes {
-        let Copies::Tree(other) = &self.copies else {
-            return Vec::new();
-        };
-        let handle = other.handle(&task.entry.path, OFlags::empty());
-        handle.map_or(Vec::new(), |handle| attributes::of_handle(&handle))
-    }
-}
-
-impl Supply for Fetching<'_> {
-    fn announced(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
-        let copy = self.copies.of_task(task);
-        let is_there = match self.stat(task) {
-            Ok(Some(_)) => Ok(true),
-            Ok(None) => copy.is_there(),
-            Err(Error::Sysroot(error)) if error.is_missing() => Ok(false),
-            Err(error) => return Err(error),
-        };
-        match is_there {
-            Ok(true) => Ok(self.origin(&copy, task)),
-            Ok(false) => Err(missing(&copy.shown())),
-            Err(why) => Err(Error::Word(format!("{}: {why}", copy.shown()))),
-        }
-    }
-
-    fn supply(
-        &mut self,
-        task: &Task,
-        package: &Package,
-        progress: &mut Progress,
-    ) -> Result<Supplied, Error> {
-        let stat = self.stat(task)?;
-        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
-        match (kind, stat) {
-            (Some(FileType::Symlink), Some(stat)) => self.link(task, &stat),
-            (Some(FileType::Directory), Some(stat)) => {
-                Ok(self.bare(task, MemberKind::Directory, &stat))
-            }
-            (None | Some(FileType::RegularFile), _) => {
-                let file = self.file(task, package, stat.as_ref(), progress);
-                file.map_err(|error| match error {
-                    Error::Source(source) => match *source {
-                        kedge_sources::Error::Missing { location } => missing(&location),
-                        other => Error::Source(Box::new(other)),
-                    },
-                    error => error,
-                })
-            }
-            _ => Err(cannot(task)),
-        }
-    }
-
-    fn noun(&self) -> &'static str {
-        "the copy"
-    }
-}
-
-fn member(task: &Task, kind: MemberKind, mode: u32, modified: i64) -> Member {
-    Member {
-        path: task.member.clone(),
-        kind,
-        mode,
-        owner: (0, 0),
-        names: (String::new(), String::new()),
-        modified,
-        attributes: Vec::new(),
-    }
-}
-
-fn missing(location: &str) -> Error {
-    Error::Word(format!("{location} is not there; nothing was changed"))
-}
-
-fn cannot(task: &Task) -> Error {
-    Error::Word(format!(
-        "of /{} its package alone can tell what it must be: without --from it is asked for",
-        task.path.display()
-    ))
 }

@@ -63,6 +63,9 @@ pub enum Error {
              source has it, or --unsigned believes it"
     )]
     Unvouched(String),
+    /// A link of another system, which would lead to nothing or to itself.
+    #[error("{0} leads to {to}, which is not there in this system; nothing was changed", to = .1.display())]
+    LeadsNowhere(String, PathBuf),
     /// No such member.
     #[error("the package {package} does not have {path}; nothing was changed", path = path.display())]
     NotInside {

@@ -22,13 +22,15 @@ use crate::target::open_folder;
 /// hide everything behind it.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// Makes the folders above `path` that are missing, as the package says (`known`). What the operator should know of them.
+/// Makes the folders above `path` that are missing, as the package or another system has them (`known`). What the operator
+/// should know of them.
 pub(crate) fn make_above(
     root: &Sysroot,
     accounts: &Accounts,
     path: &Path,
     known: &HashMap<PathBuf, Member>,
     vouched: bool,
+    noun: &str,
 ) -> Result<Vec<String>, Error> {
     let mut notes = Vec::new();
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
@@ -49,8 +51,14 @@ pub(crate) fn make_above(
                     entry: None,
                     member: known.get(folder),
                     vouched,
+                    noun,
                 };
-                let made = make(root, accounts, folder, &packaged)?;
+                let mut made = make(root, accounts, folder, &packaged)?;
+                if packaged.member.is_none() {
+                    let mode = made.mode;
+                    let note = format!("nothing here knows its mode: {mode:04o} was taken");
+                    made.notes.push(note);
+                }
                 let named = |note| format!("{}: {note}", shown::path(folder));
                 notes.extend(made.notes.into_iter().map(named));
             }
@@ -64,10 +72,12 @@ pub(crate) fn make_above(
 pub(crate) struct Packaged<'a> {
     /// By the local database.
     pub(crate) entry: Option<&'a Entry>,
-    /// By the package.
+    /// By the package, or as another system has it.
     pub(crate) member: Option<&'a Member>,
-    /// Whether anybody vouches for the package.
+    /// Whether anybody vouches for that.
     pub(crate) vouched: bool,
+    /// What that is called: "the package".
+    pub(crate) noun: &'a str,
 }
 
 /// What became of a folder.
@@ -111,9 +121,11 @@ pub(crate) fn make(
         entry,
         member,
         vouched,
+        noun,
     } = *packaged;
+    let from = member.map(|member| (member, noun));
     let Rights { mode, owner } =
-        Rights::of_folder(accounts, entry, member, old.as_ref(), vouched, &mut notes);
+        Rights::of_folder(accounts, entry, from, old.as_ref(), vouched, &mut notes);
     let was = old.map(|old| (old.st_mode & 0o7777, (old.st_uid, old.st_gid)));
     let made = |was| Made { was, mode, notes };
     if was == Some((mode, owner)) {
@@ -145,12 +157,14 @@ pub(crate) fn put(
     task: &Task,
     member: &Member,
     vouched: bool,
+    noun: &str,
 ) -> Result<Done, Error> {
     refuse_merged(root, &task.path)?;
     let packaged = Packaged {
         entry: Some(&task.entry),
         member: Some(member),
         vouched,
+        noun,
     };
     let made = make(root, accounts, &task.path, &packaged)?;
     Ok(Done {

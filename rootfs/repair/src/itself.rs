@@ -1,6 +1,7 @@
 //! `--from itself`: a file out of what is left of it, where the local database's checksum proves what was done to it. Nothing is
 //! fetched, and nobody has to be believed.
 
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,10 @@ impl Supply for Search<'_> {
         ))
     }
 
+    fn insists(&self, _: &Task) -> bool {
+        false
+    }
+
     fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
         self.content(task).map(|undone| origin(&undone))
     }
@@ -89,6 +94,7 @@ impl Supply for Search<'_> {
                 modified: stat.st_mtime,
                 attributes: Vec::new(),
             },
+            folders: HashMap::new(),
             content: Box::new(Cursor::new(undone.content)),
             notes: Vec::new(),
         })

@@ -7,7 +7,8 @@
 //! | [`safety`], [`mounted`], [`disks`], [`kernel_log`], [`lock`] | what speaks against it |
 //! | [`fetched`] | package files while they are needed |
 //! | [`supply`] | content that comes without a package |
-//! | [`itself`], [`copies`] | out of what is left of the file; as another system has it |
+//! | [`itself`] | out of what is left of the file |
+//! | [`copies`], [`fetching`] | as another system has it: where it lies, and getting it |
 //! | [`package`] | from one package file to the files that are wanted of it |
 //! | [`replace`], [`folder`], [`look`], [`attributes`], [`target`] | one file, atomically |
 //! | [`quarantine`], [`record`], [`undo`] | what was replaced, and back |
@@ -23,6 +24,7 @@ mod disks;
 mod diversion;
 mod error;
 mod fetched;
+mod fetching;
 mod folder;
 mod itself;
 mod kernel_log;

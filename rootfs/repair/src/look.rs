@@ -85,16 +85,16 @@ impl Rights {
         }
     }
 
-    /// Of a folder that is made, or that is there and is `old`.
+    /// Of a folder that is made, or that is there and is `old`; `member` with what has it: "the package".
     pub(crate) fn of_folder(
         accounts: &Accounts,
         entry: Option<&Entry>,
-        member: Option<&Member>,
+        member: Option<(&Member, &str)>,
         old: Option<&Stat>,
         vouched: bool,
         notes: &mut Vec<String>,
     ) -> Rights {
-        let Some(member) = member else {
+        let Some((member, noun)) = member else {
             let owner = (0, 0);
             return Rights { mode: 0o755, owner };
         };
@@ -104,7 +104,7 @@ impl Rights {
         }
         let rights = packaged.unvouched(entry, old);
         if rights != packaged {
-            notes.push(withheld("the package", packaged, &[]));
+            notes.push(withheld(noun, packaged, &[]));
         }
         rights
     }

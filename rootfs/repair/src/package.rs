@@ -170,11 +170,11 @@ impl Pass<'_> {
 
     fn put(&self, index: usize, member: &Member, content: &mut dyn Read) -> Result<Done, Error> {
         let (task, workshop) = (self.tasks[index], self.workshop);
-        let vouched = self.source.vouched;
+        let (vouched, noun) = (self.source.vouched, self.source.noun);
         let (root, accounts) = (workshop.root, workshop.accounts);
-        let above = folder::make_above(root, accounts, &task.path, &self.folders, vouched)?;
+        let above = folder::make_above(root, accounts, &task.path, &self.folders, vouched, noun)?;
         let mut done = match folder::is_of(task, member) {
-            true => folder::put(root, accounts, task, member, vouched)?,
+            true => folder::put(root, accounts, task, member, vouched, noun)?,
             false => workshop.replace(task, self.source, member, content)?,
         };
         done.notes.extend(above);
@@ -190,8 +190,8 @@ impl Pass<'_> {
             let task = self.tasks[index];
             let workshop = self.workshop;
             let (root, accounts) = (workshop.root, workshop.accounts);
-            let vouched = self.source.vouched;
-            let made = folder::make_above(root, accounts, &task.path, &self.folders, vouched)
+            let (vouched, noun) = (self.source.vouched, self.source.noun);
+            let made = folder::make_above(root, accounts, &task.path, &self.folders, vouched, noun)
                 .and_then(|_| workshop.link(task, self.source, &member, &leads));
             match made {
                 Ok(Some(done)) => self.results[index] = Some(Ok(done)),

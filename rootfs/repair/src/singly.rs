@@ -1,12 +1,15 @@
 //! A repair without packages: file by file, from a [`Supply`].
 
+use std::collections::VecDeque;
+
 use kedge_doctor::{compare, shown};
 use kedge_progress::interrupt;
-use kedge_sources::{Candidate, Copy, From};
+use kedge_sources::{Candidate, Copy};
 
 use crate::Error;
 use crate::arguments::Whence;
-use crate::copies::{Copies, Fetching};
+use crate::copies::Copies;
+use crate::fetching::Fetching;
 use crate::itself::Search;
 use crate::lock::Lock;
 use crate::plan::Task;
@@ -14,6 +17,7 @@ use crate::quarantine::Quarantine;
 use crate::replace::Workshop;
 use crate::report::{Fate, Origin, Story, Teller};
 use crate::run::{GOOD, Group, NOT_ALL, Repair};
+use crate::sourced::advised;
 use crate::supply::{self, Repaired, Supply};
 
 impl<'a> Repair<'a> {
@@ -39,7 +43,8 @@ impl<'a> Repair<'a> {
         Fetching::new(copies, self.root, scratch, unsigned, tasks)
     }
 
-    /// A URL behind which nothing of a mirror was found may be the root of another system.
+    /// A URL behind which nothing of a mirror was found may be the root of another system. Of a folder it is known by now that
+    /// it is none; that is said.
     pub(crate) fn copies_behind(
         &mut self,
         tasks: &[Task],
@@ -51,13 +56,18 @@ impl<'a> Repair<'a> {
             };
             matches!(**source, kedge_sources::Error::Nowhere(_))
         };
-        let Whence::Place(From::Url(url)) = &self.order.whence else {
+        let Whence::Place(from) = &self.order.whence else {
             return Ok(None);
         };
+        if from.is_package() {
+            return Ok(None);
+        }
         if !found.iter().all(is_nowhere) || interrupt::pressed_already() {
             return Ok(None);
         }
-        let Some(copies) = Copies::behind(url, tasks) else {
+        let (copies, vain) = Copies::behind(from, tasks);
+        let Some(copies) = copies else {
+            vain.iter().for_each(|vain| self.progress.note(vain));
             return Ok(None);
         };
         self.progress.note(
@@ -82,12 +92,15 @@ impl<'a> Repair<'a> {
         }
         let mut repaired = Repaired::new();
         let (mut stories, mut failed, mut exit) = (Vec::new(), Vec::new(), GOOD);
-        let tasks = groups
+        let mut tasks: VecDeque<_> = groups
             .iter()
-            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)));
-        for (group, task) in tasks {
+            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)))
+            .collect();
+        // So many links in a row lead to what is not there yet.
+        let mut waiting = 0;
+        while let Some((group, task)) = tasks.pop_front() {
             let path = shown::path(&task.path);
-            if task.differences.is_empty() {
+            if task.differences.is_empty() && !supply.insists(task) {
                 let why = "nothing speaks against it; its package alone could tell";
                 teller.word(&path, why);
                 continue;
@@ -106,6 +119,15 @@ impl<'a> Repair<'a> {
             self.progress.clear();
             if interrupt::pressed_already() && !matches!(fate, Fate::Repaired(_)) {
                 break;
+            }
+            match fate {
+                Fate::Failed(Error::LeadsNowhere(..)) if waiting < tasks.len() => {
+                    waiting += 1;
+                    tasks.push_back((group, task));
+                    continue;
+                }
+                Fate::Repaired(_) => waiting = 0,
+                _ => {}
             }
             let story = Story::new(task, &group.package, origin, fate);
             // Of what was not touched nothing more is to be seen.
@@ -127,6 +149,7 @@ impl<'a> Repair<'a> {
         }
         Ok(exit.max(self.tell_after(stories, teller)))
     }
+
     /// Where it came from, and what became of it.
     fn one(
         &mut self,
@@ -139,6 +162,9 @@ impl<'a> Repair<'a> {
         let package = &group.package;
         let supplied = match supply.supply(task, package, &mut self.progress) {
             Ok(supplied) => supplied,
+            Err(error @ Error::Source(_)) => {
+                return (None, Fate::Failed(Error::Word(advised(&error))));
+            }
             Err(error) => return (None, Fate::Failed(error)),
         };
         if interrupt::pressed_already() {

@@ -68,6 +68,10 @@ impl<'a> Repair<'a> {
         found: Vec<Result<Vec<Candidate>, Error>>,
         teller: &mut Teller,
     ) -> u8 {
+        if interrupt::pressed_already() {
+            // What was not asked to its end says nothing.
+            return self.tell_after(Vec::new(), teller);
+        }
         let mut exit = GOOD;
         for (group, found) in groups.iter().zip(found) {
             for task in &group.tasks {
@@ -229,7 +233,7 @@ fn is_checked(task: &Task) -> bool {
 }
 
 /// With what can be done, where a source or its package is at fault.
-fn advised(error: &Error) -> String {
+pub(crate) fn advised(error: &Error) -> String {
     match error {
         Error::Source(_) | Error::Archive { .. } => format!(
             "{error}\nnothing was changed; --from names another mirror, a package file that you have, or another machine that has the file; --from itself does without, where it can"

@@ -18,6 +18,9 @@ pub(crate) trait Supply {
     /// What is said before it is asked for the file called `path`, if that may take long.
     fn announced(&self, path: &str) -> Option<String>;
 
+    /// Whether a file is asked for although nothing speaks against the one that is there.
+    fn insists(&self, task: &Task) -> bool;
+
     /// Where it would come from. Nothing is changed.
     fn look(&mut self, task: &Task, progress: &mut Progress) -> Result<Origin, Error>;
 
@@ -38,6 +41,8 @@ pub(crate) struct Supplied {
     pub(crate) origin: Origin,
     /// As if a package had it.
     pub(crate) member: Member,
+    /// Those above it that are missing, where it comes from somewhere that has them.
+    pub(crate) folders: HashMap<PathBuf, Member>,
     pub(crate) content: Box<dyn Read>,
     /// What the operator should know.
     pub(crate) notes: Vec<String>,
@@ -57,7 +62,8 @@ pub(crate) fn put(
 ) -> Result<Done, Error> {
     let vouched = supplied.origin.vouched;
     let (root, accounts) = (workshop.root, workshop.accounts);
-    let above = folder::make_above(root, accounts, &task.path, &HashMap::new(), vouched)?;
+    let folders = &supplied.folders;
+    let above = folder::make_above(root, accounts, &task.path, folders, vouched, noun)?;
     let source = Source {
         package,
         location: &supplied.origin.location,
@@ -66,7 +72,7 @@ pub(crate) fn put(
         noun,
     };
     if folder::is_of(task, &supplied.member) {
-        let mut done = folder::put(root, accounts, task, &supplied.member, vouched)?;
+        let mut done = folder::put(root, accounts, task, &supplied.member, vouched, noun)?;
         done.notes.extend(above);
         return Ok(done);
     }

@@ -104,12 +104,28 @@ impl From {
             }
             From::Url(url) => {
                 let path = url.split(['?', '#']).next().unwrap_or_default();
-                let (above, _) = path.rsplit_once('/')?;
-                let is_named = Copy::below(above, name.as_ref()) == Copy::Url(path.into());
+                let (_, below) = path.split_once("://")?;
+                let (_, last) = below.rsplit_once('/')?;
+                let is_named = unescaped(last) == name.as_bytes();
                 (is_named && !is_package(path)).then(|| Copy::Url(url.clone()))
             }
         }
     }
+}
+
+/// Without what is percent-encoded (RFC 3986, 2.1): `libstdc++.so.6` is `libstdc%2B%2B.so.6` where a web server lists it.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = &after[if byte.is_some() { 2 } else { 0 }..];
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -138,6 +154,8 @@ mod tests {
         for (url, name) in [
             ("http://h/lib/libssl.so.3", "libssl.so.3"),
             ("http://h/%5B", "["),
+            ("http://h/libstdc%2B%2b.so.6", "libstdc++.so.6"),
+            ("http://h/a%41%25", "aA%"),
             ("http://h/get/tool?version=3", "tool"),
         ] {
             assert_eq!(of(url, name), Some(Copy::Url(url.into())), "{url}");
@@ -146,6 +164,8 @@ mod tests {
             ("http://h/debian", "libssl.so.3"),
             ("http://h/lib/libssl.so.3/", "libssl.so.3"),
             ("http://h/a.deb", "a.deb"),
+            ("http://h/a%4", "a%04"),
+            ("http://h/lib%2Fa", "a"),
             ("http://h", "h"),
         ] {
             assert_eq!(of(url, name), None, "{url}");

@@ -52,9 +52,9 @@ use transport::Place;
 /// Where to look, when not at the system's own sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
-    /// `http://`, `https://`: a package file, or a mirror that stands in for the system's own.
+    /// `http://`, `https://`: a package file, a mirror that stands in for the system's own, or copies ([`Copy`]).
     Url(String),
-    /// A package file, or a folder with package files or a mirror in it, on this machine.
+    /// A package file, a folder with package files or a mirror in it, or copies, on this machine.
     Path(PathBuf),
 }
 

@@ -284,7 +284,13 @@ impl Read for Sent {
                     }
                     if self.pauses == PAUSES {
                         let silence = kedge_progress::seconds(f64::from(PAUSES));
-                        return Err(io::Error::other(format!("nothing came for {silence}")));
+                        let end = match self.must {
+                            Some(_) => "",
+                            None => {
+                                "; without a checksum it ends where the sender hangs up (nc -N or nc -q 0 does)"
+                            }
+                        };
+                        return Err(io::Error::other(format!("nothing came for {silence}{end}")));
                     }
                 }
                 Ok(count) => {
@@ -438,6 +444,27 @@ mod tests {
         for path in ["/a/b", "../../a/./b", "a//../b"] {
             assert_eq!(base.join(path), Place::File("/mirror/a/b".into()));
         }
+    }
+
+    #[test]
+    fn who_never_hangs_up_is_told_to_where_nothing_else_is_the_end() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let settings = Settings {
+            silence: Duration::from_millis(10),
+            ..settings()
+        };
+        let why = |must: Option<Digest>| {
+            let mut sent = Sent {
+                raw: download::raw("127.0.0.1", port, &settings).unwrap(),
+                must: must.map(|must| (must, Hasher::new(must.algorithm()))),
+                pauses: PAUSES - 1,
+            };
+            sent.read(&mut [0]).unwrap_err().to_string()
+        };
+        let must = Digest::from_hex(kedge_digest::Algorithm::Md5, &"0".repeat(32));
+        assert!(must.is_some() && !why(must).contains("nc -N"));
+        assert!(why(None).contains("nc -N"));
     }
 
     #[test]
