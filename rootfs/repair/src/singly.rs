@@ -20,6 +20,9 @@ use crate::run::{GOOD, Group, NOT_ALL, Repair};
 use crate::sourced::advised;
 use crate::supply::{self, Repaired, Supply};
 
+/// Linux follows no more links in a row (`MAXSYMLINKS`, linux/namei.h).
+const MOST_LINKS: usize = 40;
+
 impl<'a> Repair<'a> {
     /// What has the content, where that is surely nothing with packages.
     pub(crate) fn supply(&self, tasks: &[Task]) -> Result<Option<Box<dyn Supply + 'a>>, Error> {
@@ -94,11 +97,11 @@ impl<'a> Repair<'a> {
         let (mut stories, mut failed, mut exit) = (Vec::new(), Vec::new(), GOOD);
         let mut tasks: VecDeque<_> = groups
             .iter()
-            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task)))
+            .flat_map(|group| group.tasks.iter().map(move |task| (group, *task, 0)))
             .collect();
         // So many links in a row lead to what is not there yet.
         let mut waiting = 0;
-        while let Some((group, task)) = tasks.pop_front() {
+        while let Some((group, task, tries)) = tasks.pop_front() {
             let path = shown::path(&task.path);
             if task.differences.is_empty() && !supply.insists(task) {
                 let why = "nothing speaks against it; its package alone could tell";
@@ -121,9 +124,11 @@ impl<'a> Repair<'a> {
                 break;
             }
             match fate {
-                Fate::Failed(Error::LeadsNowhere(..)) if waiting < tasks.len() => {
+                Fate::Failed(Error::LeadsNowhere(..))
+                    if waiting < tasks.len() && tries < MOST_LINKS =>
+                {
                     waiting += 1;
-                    tasks.push_back((group, task));
+                    tasks.push_back((group, task, tries + 1));
                     continue;
                 }
                 Fate::Repaired(_) => waiting = 0,

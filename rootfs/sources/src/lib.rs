@@ -66,7 +66,7 @@ pub struct Options {
     pub accept_expired: bool,
 }
 
-/// A package file that can be had.
+/// A package file that can be had, or a single file ([`Copy`]).
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// Which package it is, as its index or its name says.
