@@ -165,6 +165,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Order, String> {
     if list && !undo {
         return Err("--list goes with --undo".into());
     }
+    if whence != Whence::Sources && !matches!(work, Work::Named(_) | Work::All) {
+        return Err("--from goes with files and packages that are to be repaired".into());
+    }
     Ok(Order {
         root,
         work,
@@ -252,6 +255,8 @@ mod tests {
             "/mnt --undo x",
             "/mnt --undo 1 2",
             "/mnt --list x",
+            "/mnt --undo 1 --from itself",
+            "/mnt --verify x --from http://h/debian",
             "/mnt --from",
             "/mnt x --frob",
             "/mnt x --from ftp://h/a.deb",
