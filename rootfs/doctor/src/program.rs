@@ -12,7 +12,7 @@ use crate::examine::examine_all;
 use crate::links::{end_of_links, repair_target, without_links};
 use crate::refused::{Refused, refused};
 use crate::trouble::Trouble;
-use crate::{Accounts, Examined, Gravity, shown, versions};
+use crate::{Accounts, Difference, Examined, Gravity, shown, versions};
 
 /// What was found.
 #[derive(Default)]
@@ -189,11 +189,14 @@ impl Programs<'_> {
         };
         let mut trouble = Trouble::of(examined, self.root.path(), &headline)?;
         let outside = || shown::typed(&self.root.outside(&examined.path));
+        let mut differences = examined.owned.iter().flat_map(|owned| &owned.differences);
+        let is_another_kind = differences.any(|d| matches!(d, Difference::Type { .. }));
         for refused in refused.into_iter().rev() {
             if let Some(says) = refused.says {
                 trouble.facts.insert(0, says);
             }
-            if let Some(mode) = refused.mode {
+            // Of what is none of the package's files, no mode is right.
+            if let Some(mode) = refused.mode.filter(|_| !is_another_kind) {
                 if before == Gravity::Whole {
                     trouble.next.clear();
                 }

@@ -139,6 +139,11 @@ fn a_library_that_is_no_elf_file_is_told_though_dpkg_knows_its_name_only() {
         // Asked about itself it is no better.
         assert_eq!(first(&small, LIBRARY).0, Gravity::Fatal);
     }
+    // What takes its place has a mode of its own.
+    put(&small, LIBRARY, b"", 0);
+    let (_, text) = first(&small, "/bin/ls");
+    assert!(text.contains("next: repair"), "{text}");
+    assert!(!text.contains("chmod"), "{text}");
 }
 
 #[test]
