@@ -14,10 +14,11 @@ use kedge_sysroot::{Sysroot, kind_name};
 use rustix::fs::{FileType, OFlags, Stat};
 
 use crate::copies::Copies;
+use crate::look::is_husk;
 use crate::plan::{self, Task};
 use crate::replace::now;
 use crate::report::Origin;
-use crate::supply::{Supplied, Supply};
+use crate::supply::{Supplied, Supply, member_like};
 use crate::{Error, attributes, fetched};
 
 /// A copy's mode where nobody knows better: of what begins as a program, or as a library, and of anything else.
@@ -197,11 +198,9 @@ impl<'a> Fetching<'a> {
         let as_there = |folder: &Path| {
             let stat = other.metadata(folder).ok()?;
             let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-            let mode = stat.st_mode & 0o7777;
             let member = Member {
                 path: folder.into(),
-                owner: (stat.st_uid, stat.st_gid),
-                ..member(task, MemberKind::Directory, mode, stat.st_mtime)
+                ..member_like(&stat, task, MemberKind::Directory)
             };
             is_folder.then(|| (folder.to_path_buf(), member))
         };
@@ -212,10 +211,7 @@ impl<'a> Fetching<'a> {
     fn bare(&self, task: &Task, kind: MemberKind, stat: &Stat) -> Supplied {
         Supplied {
             origin: self.origin(&self.copies.of_task(task), task),
-            member: Member {
-                owner: (stat.st_uid, stat.st_gid),
-                ..member(task, kind, stat.st_mode & 0o7777, stat.st_mtime)
-            },
+            member: member_like(stat, task, kind),
             folders: self.folders(task),
             content: Box::new(io::empty()),
             notes: Vec::new(),
@@ -244,14 +240,10 @@ impl<'a> Fetching<'a> {
         let mut notes = Vec::new();
         let member = match (stat, self.old(task)) {
             (Some(stat), _) => Member {
-                owner: (stat.st_uid, stat.st_gid),
                 attributes: self.attributes(task),
-                ..member(task, kind, stat.st_mode & 0o7777, stat.st_mtime)
+                ..member_like(stat, task, kind)
             },
-            (None, Some(old)) => Member {
-                owner: (old.st_uid, old.st_gid),
-                ..member(task, kind, old.st_mode & 0o7777, old.st_mtime)
-            },
+            (None, Some(old)) => member_like(&old, task, kind),
             (None, None) => {
                 let begins = content.fill_buf().unwrap_or_default();
                 let is_program = begins.starts_with(b"\x7fELF") || begins.starts_with(b"#!");
@@ -261,7 +253,15 @@ impl<'a> Fetching<'a> {
                         "nothing here knows its mode: {mode:04o} was taken, from what is in it"
                     ));
                 }
-                member(task, kind, mode, now().cast_signed())
+                Member {
+                    path: task.member.clone(),
+                    kind,
+                    mode,
+                    owner: (0, 0),
+                    names: (String::new(), String::new()),
+                    modified: now().cast_signed(),
+                    attributes: Vec::new(),
+                }
             }
         };
         Ok(Supplied {
@@ -283,12 +283,11 @@ impl<'a> Fetching<'a> {
         Ok(fetched)
     }
 
-    /// The damaged file, where its mode and owner may be those that it had: an empty one without rights holds the place of
-    /// something else.
+    /// The damaged file, where its mode and owner may be those that it had.
     fn old(&self, task: &Task) -> Option<Stat> {
         let stat = self.root.symlink_metadata(&task.path).ok()?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        (is_file && (stat.st_size > 0 || stat.st_mode & 0o7777 != 0)).then_some(stat)
+        (is_file && !is_husk(&stat)).then_some(stat)
     }
 
     /// As another system on this machine has them.
@@ -305,16 +304,12 @@ impl<'a> Fetching<'a> {
 }
 
 impl Supply for Fetching<'_> {
-    fn announced(&self, _: &str) -> Option<String> {
-        None
-    }
-
     /// The operator named it, and believes the copy.
     fn insists(&self, task: &Task) -> bool {
         self.unsigned && is_file(self.root, task)
     }
 
-    fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
+    fn look(&mut self, task: &Task) -> Result<Origin, Error> {
         let copy = self.copies.of_task(task);
         let stat = match self.seen(task) {
             Ok(stat) => stat,
@@ -397,18 +392,6 @@ fn is_same(root: &Sysroot, first: &Task, other: &Task) -> bool {
     };
     is_known && first.entry.kind == other.entry.kind
         || inode(first).is_some_and(|first| inode(other) == Some(first))
-}
-
-fn member(task: &Task, kind: MemberKind, mode: u32, modified: i64) -> Member {
-    Member {
-        path: task.member.clone(),
-        kind,
-        mode,
-        owner: (0, 0),
-        names: (String::new(), String::new()),
-        modified,
-        attributes: Vec::new(),
-    }
 }
 
 /// What a link leads to, below ROOT.

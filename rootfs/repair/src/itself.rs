@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use kedge_archive::{Member, MemberKind};
+use kedge_archive::MemberKind;
 use kedge_doctor::{Undone, undone};
 use kedge_packages::{Kind, Package};
 use kedge_progress::Progress;
@@ -15,7 +15,7 @@ use rustix::fs::FileType;
 use crate::Error;
 use crate::plan::Task;
 use crate::report::Origin;
-use crate::supply::{Supplied, Supply};
+use crate::supply::{Supplied, Supply, member_like};
 
 /// For one file: longer than the doctor looks, since here it is what was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,11 +71,7 @@ impl Supply for Search<'_> {
         ))
     }
 
-    fn insists(&self, _: &Task) -> bool {
-        false
-    }
-
-    fn look(&mut self, task: &Task, _: &mut Progress) -> Result<Origin, Error> {
+    fn look(&mut self, task: &Task) -> Result<Origin, Error> {
         self.content(task).map(|undone| origin(&undone))
     }
 
@@ -83,17 +79,10 @@ impl Supply for Search<'_> {
     fn supply(&mut self, task: &Task, _: &Package, _: &mut Progress) -> Result<Supplied, Error> {
         let undone = self.content(task)?;
         let stat = self.root.symlink_metadata(&task.path)?;
+        let kind = MemberKind::File(undone.content.len() as u64);
         Ok(Supplied {
             origin: origin(&undone),
-            member: Member {
-                path: task.member.clone(),
-                kind: MemberKind::File(undone.content.len() as u64),
-                mode: stat.st_mode & 0o7777,
-                owner: (stat.st_uid, stat.st_gid),
-                names: (String::new(), String::new()),
-                modified: stat.st_mtime,
-                attributes: Vec::new(),
-            },
+            member: member_like(&stat, task, kind),
             folders: HashMap::new(),
             content: Box::new(Cursor::new(undone.content)),
             notes: Vec::new(),

@@ -156,8 +156,7 @@ impl Look {
             .and_then(|_| root.handle(&entry.path, OFlags::NOFOLLOW).ok())
             .map(|handle| attributes::of_handle(&handle))
             .unwrap_or_default();
-        // An empty file without rights holds the place of something else, and says nothing of it.
-        let old = old.filter(|old| old.st_size > 0 || old.st_mode & 0o7777 != 0);
+        let old = old.filter(|old| !is_husk(old));
         let kept = old
             .filter(|old| family == Family::Dpkg && entry.mode.is_none() && old.st_size > 0)
             .map(|old| Rights {
@@ -259,6 +258,11 @@ impl Look {
             last_modification: time,
         }
     }
+}
+
+/// Whether a file is empty and without rights: it holds the place of something else, and says nothing of it.
+pub(crate) fn is_husk(file: &Stat) -> bool {
+    file.st_size == 0 && file.st_mode & 0o7777 == 0
 }
 
 fn named(name: &str, number: u32) -> Owner {

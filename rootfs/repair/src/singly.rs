@@ -113,7 +113,7 @@ impl<'a> Repair<'a> {
             }
             let quarantine = lock.as_ref().map(|(_, quarantine)| quarantine);
             let (origin, fate) = match quarantine {
-                None => match supply.look(task, &mut self.progress) {
+                None => match supply.look(task) {
                     Ok(origin) => (Some(origin), Fate::Would),
                     Err(error) => (None, Fate::Failed(error)),
                 },

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use kedge_archive::{Member, MemberKind};
 use kedge_packages::Package;
 use kedge_progress::Progress;
+use rustix::fs::Stat;
 
 use crate::plan::Task;
 use crate::replace::{Done, Source, Workshop};
@@ -16,13 +17,17 @@ use crate::{Error, folder};
 /// What has content for files, and looks no further than at one of them.
 pub(crate) trait Supply {
     /// What is said before it is asked for the file called `path`, if that may take long.
-    fn announced(&self, path: &str) -> Option<String>;
+    fn announced(&self, _path: &str) -> Option<String> {
+        None
+    }
 
     /// Whether a file is asked for although nothing speaks against the one that is there.
-    fn insists(&self, task: &Task) -> bool;
+    fn insists(&self, _task: &Task) -> bool {
+        false
+    }
 
     /// Where it would come from. Nothing is changed.
-    fn look(&mut self, task: &Task, progress: &mut Progress) -> Result<Origin, Error>;
+    fn look(&mut self, task: &Task) -> Result<Origin, Error>;
 
     /// The content, whole and proven.
     fn supply(
@@ -46,6 +51,19 @@ pub(crate) struct Supplied {
     pub(crate) content: Box<dyn Read>,
     /// What the operator should know.
     pub(crate) notes: Vec<String>,
+}
+
+/// What takes a task's place, with the owner, mode and date of what `stat` is of.
+pub(crate) fn member_like(stat: &Stat, task: &Task, kind: MemberKind) -> Member {
+    Member {
+        path: task.member.clone(),
+        kind,
+        mode: stat.st_mode & 0o7777,
+        owner: (stat.st_uid, stat.st_gid),
+        names: (String::new(), String::new()),
+        modified: stat.st_mtime,
+        attributes: Vec::new(),
+    }
 }
 
 /// Files that were put in their places, by device and inode of what was there: a further name becomes a further name again.
