@@ -200,8 +200,6 @@ pub(crate) fn fetch(
             return Err(unproven(format!("it is {is}, not {expected}{stranger}")));
         }
     }
-    let whole = candidate.proof.check_whole(to, crate::date::now());
-    whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
     if !candidate.proof.perhaps.is_empty() {
         let open = || {
             let mut from = to.try_clone()?;
@@ -216,9 +214,9 @@ pub(crate) fn fetch(
         if interrupt::pressed_already() {
             return Err(cannot("it was stopped".into()));
         }
-        let whole = candidate.proof.check_whole(to, crate::date::now());
-        whole.map_err(unproven)?;
     }
+    let whole = candidate.proof.check_whole(to, crate::date::now());
+    whole.map_err(|why| unproven(format!("{why}{}", stranger(&begins))))?;
     let is_told = candidate.proof.is_of_all() || candidate.proof.is_bare;
     if candidate.place.is_remote() && !is_told {
         to.seek(SeekFrom::Start(0)).map_err(write)?;

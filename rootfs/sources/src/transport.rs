@@ -17,7 +17,7 @@ use kedge_web::{Error as WebError, Problem};
 const TRIES: u32 = 3;
 const TRIES_IN_ALL: u32 = 100;
 
-/// When nothing came from a port for so long, it may be the end; when nothing came for so many of these, it is.
+/// When nothing came from a port for so long, it may be the end; after so many of these without the right digest, it is given up.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: u32 = 60;
 
