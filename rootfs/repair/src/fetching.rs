@@ -25,6 +25,16 @@ use crate::{Error, attributes, fetched};
 const PROGRAM: u32 = 0o755;
 const OTHER: u32 = 0o644;
 
+/// What there is of a file, as far as it is known before it is read; all of it can be taken.
+enum Seen {
+    /// It is elsewhere, and is not seen.
+    Unseen,
+    File(Stat),
+    /// And where it leads.
+    Link(Stat, PathBuf),
+    Folder(Stat),
+}
+
 /// Fetches copies.
 pub(crate) struct Fetching<'a> {
     copies: Copies,
@@ -99,45 +109,37 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    /// How the file looks in another system on this machine.
-    fn stat(&self, task: &Task) -> Result<Option<Stat>, Error> {
+    /// What there is, or why it cannot be taken.
+    fn seen(&self, task: &Task) -> Result<Seen, Error> {
         let Copies::Tree(other) = &self.copies else {
-            return Ok(None);
+            return self.must(task).map(|_| Seen::Unseen);
         };
-        let stat = match task.entry.kind {
-            Kind::File { .. } => other.metadata(&task.entry.path)?,
-            _ => other.symlink_metadata(&task.entry.path)?,
-        };
-        Ok(Some(stat))
-    }
-
-    /// As [`Self::stat`], and an error where what is there cannot be taken, as far as that is known before it is read.
-    fn seen(&self, task: &Task) -> Result<Option<Stat>, Error> {
         let location = self.copies.of_task(task).shown();
-        let Some(stat) = self.stat(task).map_err(|error| match error {
-            Error::Sysroot(error) if error.is_missing() => missing(&location),
-            error => error,
-        })?
-        else {
-            return self.must(task).map(|_| None);
+        let stat = match task.entry.kind {
+            Kind::File { .. } => other.metadata(&task.entry.path),
+            _ => other.symlink_metadata(&task.entry.path),
         };
+        let stat = stat.map_err(|error| match error.is_missing() {
+            true => missing(&location),
+            false => error.into(),
+        })?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         match (kind, &task.entry.kind) {
             (FileType::RegularFile, Kind::File { .. } | Kind::Unknown) => {
-                self.must(task)?;
+                self.must(task).map(|_| Seen::File(stat))
             }
             (FileType::Symlink, Kind::Symlink(_) | Kind::Unknown) => {
-                self.leads(task)?;
+                let leads = self.leads(other, task)?;
+                Ok(Seen::Link(stat, leads))
             }
-            (FileType::Directory, Kind::Directory | Kind::Unknown) => {}
+            (FileType::Directory, Kind::Directory | Kind::Unknown) => Ok(Seen::Folder(stat)),
             _ => {
                 let kind = kind_name(kind);
-                return Err(Error::Word(format!(
+                Err(Error::Word(format!(
                     "{location} is a {kind}, which does not belong there; nothing was changed"
-                )));
+                )))
             }
         }
-        Ok(Some(stat))
     }
 
     /// What is known of a file's content: its length and its digest.
@@ -155,16 +157,14 @@ impl<'a> Fetching<'a> {
     }
 
     /// Where a link of another system leads: it is taken if that is here too.
-    fn leads(&self, task: &Task) -> Result<PathBuf, Error> {
-        let (Copies::Tree(other), copy) = (&self.copies, self.copies.of_task(task)) else {
-            return Err(Error::Word("there are no links".into()));
-        };
+    fn leads(&self, other: &Sysroot, task: &Task) -> Result<PathBuf, Error> {
         let leads = other.read_link(&task.entry.path)?;
         let is_known = matches!(&task.entry.kind, Kind::Symlink(must) if *must == leads);
         let there = self.root.real_path(&beside(task, &leads));
         // What takes the link's place meanwhile is nothing that it may lead to.
         if !is_known && there.map_or(true, |there| there == task.path) {
-            return Err(Error::LeadsNowhere(copy.shown(), leads));
+            let location = self.copies.of_task(task).shown();
+            return Err(Error::LeadsNowhere(location, leads));
         }
         Ok(leads)
     }
@@ -311,21 +311,18 @@ impl Supply for Fetching<'_> {
 
     fn look(&mut self, task: &Task) -> Result<Origin, Error> {
         let copy = self.copies.of_task(task);
-        let stat = match self.seen(task) {
-            Ok(stat) => stat,
-            Err(Error::LeadsNowhere(_, leads)) if self.is_awaited(task, &leads) => {
-                return Ok(self.link_origin(task));
-            }
-            Err(error) => return Err(error),
-        };
-        match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Some(FileType::Symlink) => Ok(self.link_origin(task)),
-            Some(_) => Ok(self.origin(&copy, task)),
-            None => match copy.is_there() {
+        match self.seen(task) {
+            Ok(Seen::Link(..)) => Ok(self.link_origin(task)),
+            Ok(Seen::File(_) | Seen::Folder(_)) => Ok(self.origin(&copy, task)),
+            Ok(Seen::Unseen) => match copy.is_there() {
                 Ok(true) => Ok(self.origin(&copy, task)),
                 Ok(false) => Err(missing(&copy.shown())),
                 Err(why) => Err(Error::Word(format!("{}: {why}", copy.shown()))),
             },
+            Err(Error::LeadsNowhere(_, leads)) if self.is_awaited(task, &leads) => {
+                Ok(self.link_origin(task))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -335,27 +332,25 @@ impl Supply for Fetching<'_> {
         package: &Package,
         progress: &mut Progress,
     ) -> Result<Supplied, Error> {
-        let stat = self.seen(task)?;
-        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
-        match (kind, stat) {
-            (Some(FileType::Symlink), Some(stat)) => Ok(Supplied {
-                origin: self.link_origin(task),
-                ..self.bare(task, MemberKind::Symlink(self.leads(task)?), &stat)
-            }),
-            (Some(FileType::Directory), Some(stat)) => {
-                Ok(self.bare(task, MemberKind::Directory, &stat))
+        let stat = match self.seen(task)? {
+            Seen::Link(stat, leads) => {
+                return Ok(Supplied {
+                    origin: self.link_origin(task),
+                    ..self.bare(task, MemberKind::Symlink(leads), &stat)
+                });
             }
-            _ => {
-                let file = self.file(task, package, stat.as_ref(), progress);
-                file.map_err(|error| match error {
-                    Error::Source(source) => match *source {
-                        kedge_sources::Error::Missing { location } => missing(&location),
-                        other => Error::Source(Box::new(other)),
-                    },
-                    error => error,
-                })
-            }
-        }
+            Seen::Folder(stat) => return Ok(self.bare(task, MemberKind::Directory, &stat)),
+            Seen::File(stat) => Some(stat),
+            Seen::Unseen => None,
+        };
+        let file = self.file(task, package, stat.as_ref(), progress);
+        file.map_err(|error| match error {
+            Error::Source(source) => match *source {
+                kedge_sources::Error::Missing { location } => missing(&location),
+                other => Error::Source(Box::new(other)),
+            },
+            error => error,
+        })
     }
 
     fn noun(&self) -> &'static str {
